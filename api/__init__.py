@@ -1,0 +1,1 @@
+"""The platform's API: its contract, a client for it, and a server that implements it."""

@@ -1,0 +1,325 @@
+"""Every error this package raises on purpose. The server raises the same classes that the client gets back.
+
+OutpostError
+├── ConfigurationError        no connection is set up, or the stored one cannot be used
+├── InvalidInput              a value was refused before anything was sent; names the input
+│   └── UnsupportedMedia      bytes or a tensor that cannot be read as, or written as, an image
+├── ConnectionFailed          the platform could not be reached, or went away in the middle of an answer
+├── TransferError             a file did not arrive whole
+│   ├── UrlExpired            the storage refused the URL: it has expired or was changed
+│   └── SizeLimitExceeded     there were more bytes than the caller allowed
+├── ApiError                  the platform answered with an error; carries `status`, `code` and `problems`
+│   ├── BadRequest            400: the request makes no sense to the platform
+│   ├── Unauthorized          401: the API key is missing, wrong or revoked
+│   ├── PaymentRequired       402: the plan or something that depends on it forbids this
+│   ├── Forbidden             403: the key is valid and not allowed to do this
+│   ├── NotFound              404: no such thing, or it belongs to somebody else
+│   ├── Conflict              409: not possible in the thing's present state
+│   ├── TooLarge              413: more bytes than the platform accepts; the message names the limit
+│   ├── Unprocessable         422: a field is wrong; `problems` has the path and the reason
+│   ├── RateLimited           429: too many requests; `retry_after` in seconds where the platform said so
+│   └── ServerError           5xx: the platform failed
+│       └── Unavailable       502, 503, 504: it is not able to answer at the moment
+└── RunError                  a run ended without success; carries `run_id`
+    ├── RunFailed             the machine reported an error; `failure` has the node and the message
+    ├── RunCancelled          somebody cancelled the run
+    ├── RunTimedOut           the platform gave up on the run
+    ├── RunDeadlineExceeded   the caller's own deadline passed; the run may still be going
+    └── RunLost               the platform never told the run's id, or forgot the run
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from .models import Failure
+
+MAX_QUOTED = 200
+"""Characters of somebody else's text that a message may quote."""
+
+
+class OutpostError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    code: ClassVar[str] = "error"
+    """Stable name of the kind of error, for programs; `detail` is for people and may change."""
+
+
+class ConfigurationError(OutpostError):
+    """No connection is set up, or the stored one cannot be used."""
+
+    code = "configuration"
+
+
+class InvalidInput(OutpostError):
+    """A value was refused before anything was sent."""
+
+    code = "invalid_input"
+
+    def __init__(self, message: str, *, input_id: str | None = None) -> None:
+        super().__init__(message)
+        self.input_id = input_id
+
+
+class UnsupportedMedia(InvalidInput):
+    """Bytes or a tensor that cannot be read as, or written as, an image."""
+
+    code = "unsupported_media"
+
+
+class ConnectionFailed(OutpostError):
+    """The platform could not be reached, or went away in the middle of an answer."""
+
+    code = "connection_failed"
+
+
+class TransferError(OutpostError):
+    """A file did not arrive whole."""
+
+    code = "transfer_failed"
+
+
+class UrlExpired(TransferError):
+    """The storage refused the URL: it has expired or was changed."""
+
+    code = "url_expired"
+
+
+class SizeLimitExceeded(TransferError):
+    """There were more bytes than the caller allowed."""
+
+    code = "size_limit"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One wrong field of a request."""
+
+    path: str
+    """Where it is, dotted: `body.inputs.size`."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ApiError(OutpostError):
+    """The platform answered with an error."""
+
+    status: int = 500
+    code = "api_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        problems: Sequence[Problem] = (),
+        retry_after: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+        self.retry_after = retry_after
+        if status is not None:
+            self.status = status
+
+
+class BadRequest(ApiError):
+    """The request makes no sense to the platform."""
+
+    status = 400
+    code = "bad_request"
+
+
+class Unauthorized(ApiError):
+    """The API key is missing, wrong or revoked."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class PaymentRequired(ApiError):
+    """The plan, or something that depends on it, forbids this."""
+
+    status = 402
+    code = "payment_required"
+
+
+class Forbidden(ApiError):
+    """The key is valid and not allowed to do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(ApiError):
+    """No such thing, or it belongs to somebody else."""
+
+    status = 404
+    code = "not_found"
+
+
+class Conflict(ApiError):
+    """Not possible in the thing's present state."""
+
+    status = 409
+    code = "conflict"
+
+
+class TooLarge(ApiError):
+    """More bytes than the platform accepts; the message names the limit."""
+
+    status = 413
+    code = "too_large"
+
+
+class Unprocessable(ApiError):
+    """A field is wrong; `problems` has the path and the reason."""
+
+    status = 422
+    code = "unprocessable"
+
+
+class RateLimited(ApiError):
+    """Too many requests; `retry_after` is in seconds where the platform said so."""
+
+    status = 429
+    code = "rate_limited"
+
+
+class ServerError(ApiError):
+    """The platform failed."""
+
+    status = 500
+    code = "server_error"
+
+
+class Unavailable(ServerError):
+    """The platform is not able to answer at the moment."""
+
+    status = 503
+    code = "unavailable"
+
+
+class RunError(OutpostError):
+    """A run ended without success."""
+
+    code = "run_error"
+
+    def __init__(self, message: str, *, run_id: str | None, failure: Failure | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.failure = failure
+
+
+class RunFailed(RunError):
+    """The machine reported an error; `failure` has the node and the message where the platform told them."""
+
+    code = "run_failed"
+
+
+class RunCancelled(RunError):
+    """Somebody cancelled the run."""
+
+    code = "run_cancelled"
+
+
+class RunTimedOut(RunError):
+    """The platform gave up on the run."""
+
+    code = "run_timed_out"
+
+
+class RunDeadlineExceeded(RunError):
+    """The caller's own deadline passed; the run may still be going."""
+
+    code = "run_deadline"
+
+
+class RunLost(RunError):
+    """The platform never told the run's id, or forgot the run."""
+
+    code = "run_lost"
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    error.status: error
+    for error in (
+        BadRequest,
+        Unauthorized,
+        PaymentRequired,
+        Forbidden,
+        NotFound,
+        Conflict,
+        TooLarge,
+        Unprocessable,
+        RateLimited,
+        ServerError,
+        Unavailable,
+    )
+} | {502: Unavailable, 504: Unavailable}
+
+# The hosted platform reports some of its own 404 and 400 as "Internal server error: 404: Machine not found".
+_STATUS_INSIDE_500 = re.compile(r"\b(4\d\d): (.+)", re.DOTALL)
+
+
+def from_response(
+    status: int, body: bytes, *, method: str, path: str, headers: Mapping[str, str] | None = None
+) -> ApiError:
+    """The typed error for an answer, whichever of the platform's four shapes of error body it has.
+
+    `path` is quoted in the message, so it must carry no query string and no signature.
+    """
+    detail, problems = _detail(body)
+    if status == 500 and (inside := _STATUS_INSIDE_500.search(detail)):
+        status, detail = int(inside[1]), inside[2]
+    error = _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
+    return error(
+        f"{quote(detail) or 'no reason was given'} ({method} {path} answered {status})",
+        problems=problems,
+        retry_after=_seconds((headers or {}).get("retry-after")),
+        status=status,
+    )
+
+
+def quote(text: str) -> str:
+    """Somebody else's text on one line and cut to a length that fits into a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_QUOTED else line[: MAX_QUOTED - 1] + "…"
+
+
+def _detail(body: bytes) -> tuple[str, list[Problem]]:
+    """The reason in `{"detail": text}`, `{"detail": [fields]}`, `{"error": text}`, or plain text."""
+    text = body.decode("utf-8", errors="replace")
+    try:
+        data: Any = json.loads(text)
+    except ValueError:
+        return ("" if text.lstrip().startswith("<") else text), []
+    if not isinstance(data, dict):
+        return text, []
+    detail = data.get("detail", data.get("error", ""))
+    if isinstance(detail, list):
+        problems = [_problem(item) for item in detail]
+        return "; ".join(map(str, problems)), problems
+    return (detail if isinstance(detail, str) else json.dumps(detail)), []
+
+
+def _problem(item: Any) -> Problem:
+    if not isinstance(item, dict):
+        return Problem("", str(item))
+    location = item.get("loc")
+    path = ".".join(str(part) for part in location) if isinstance(location, list) else ""
+    return Problem(path, str(item.get("msg", "is not valid")))
+
+
+def _seconds(value: str | None) -> float | None:
+    """Retry-After in seconds. The form with a date is not used by the platforms and counts as absent."""
+    try:
+        return max(0.0, float(value)) if value else None
+    except ValueError:
+        return None

@@ -1,0 +1,271 @@
+"""What a graph asks for and gives: its External input nodes, its outputs, and the check of values against them.
+
+A deployment's inputs are the nodes of its graph whose class name starts with `ComfyUIDeployExternal`. The hosted platform
+lists them as `input_types`, but leaves some classes out and does not tell which ones a run cannot do without, so both
+sides read the graph itself where they have it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from .errors import InvalidInput, quote
+from .models import Deployment, DeploymentInput, DeploymentOutput, Graph
+
+PREFIX = "ComfyUIDeployExternal"
+
+
+class InputKind(str, Enum):
+    """What a value of an input stands for."""
+
+    IMAGE = "image"
+    IMAGE_BATCH = "image batch"
+    FILE = "file"
+    TEXT = "text"
+    INTEGER = "integer"
+    FLOAT = "float"
+    BOOLEAN = "boolean"
+    ENUM = "enum"
+
+
+@dataclass(frozen=True)
+class _External:
+    kind: InputKind
+    default_fields: tuple[str, ...] = ("default_value",)
+    """The node's own inputs that hold a value to fall back on."""
+    is_required: bool = False
+    """Whether a run cannot start without a value when there is nothing to fall back on."""
+
+
+_LINKED_IMAGE = _External(InputKind.IMAGE, ("default_value", "default_value_url"), is_required=True)
+
+EXTERNAL_CLASSES: dict[str, _External] = {
+    f"{PREFIX}Text": _External(InputKind.TEXT),
+    f"{PREFIX}TextAny": _External(InputKind.TEXT),
+    f"{PREFIX}TextSingleLine": _External(InputKind.TEXT),
+    f"{PREFIX}Image": _LINKED_IMAGE,
+    f"{PREFIX}ImageAlpha": _LINKED_IMAGE,
+    f"{PREFIX}ImageBatch": _External(InputKind.IMAGE_BATCH, ("images", "default_value"), is_required=True),
+    f"{PREFIX}Video": _External(InputKind.FILE, ("default_value", "default_value_url"), is_required=True),
+    f"{PREFIX}Vid": _External(InputKind.FILE, ("default_value", "default_video"), is_required=True),
+    f"{PREFIX}Audio": _External(InputKind.FILE, ("audio_file", "default_value"), is_required=True),
+    f"{PREFIX}EXR": _External(InputKind.FILE, ("exr_file", "default_value"), is_required=True),
+    f"{PREFIX}File": _External(InputKind.FILE, ("file_url", "default_value"), is_required=True),
+    f"{PREFIX}Number": _External(InputKind.FLOAT),
+    f"{PREFIX}NumberInt": _External(InputKind.INTEGER),
+    f"{PREFIX}NumberSlider": _External(InputKind.FLOAT),
+    f"{PREFIX}NumberSliderInt": _External(InputKind.INTEGER),
+    f"{PREFIX}Boolean": _External(InputKind.BOOLEAN),
+    f"{PREFIX}Enum": _External(InputKind.ENUM),
+    f"{PREFIX}Seed": _External(InputKind.INTEGER),
+    f"{PREFIX}Lora": _External(InputKind.TEXT, ("lora_url", "default_value", "default_lora_name")),
+    f"{PREFIX}Checkpoint": _External(InputKind.TEXT, ("default_value", "default_value_url")),
+    f"{PREFIX}FaceModel": _External(InputKind.TEXT, ("face_model_url", "default_value")),
+}
+_OTHER = _External(InputKind.TEXT)
+
+_WIRE_TYPES = {InputKind.INTEGER: "integer", InputKind.FLOAT: "float", InputKind.BOOLEAN: "boolean"}
+
+
+def kind_of(declared: DeploymentInput) -> InputKind:
+    """What a value of this input stands for."""
+    return EXTERNAL_CLASSES.get(declared.class_type, _OTHER).kind
+
+
+def inputs_of(workflow_api: Graph) -> list[DeploymentInput]:
+    """The inputs that a graph declares, in the order of its nodes. An id that several nodes share is listed once."""
+    declared: dict[str, DeploymentInput] = {}
+    for node in workflow_api.values():
+        class_type, fields = _node(node)
+        input_id = fields.get("input_id")
+        if class_type.startswith(PREFIX) and isinstance(input_id, str) and input_id:
+            declared.setdefault(input_id, _declared(class_type, input_id, fields))
+    return list(declared.values())
+
+
+def outputs_of(workflow_api: Graph) -> list[DeploymentOutput]:
+    """The outputs that a graph names with an `output_id`."""
+    found: list[DeploymentOutput] = []
+    for node_id, node in workflow_api.items():
+        class_type, fields = _node(node)
+        output_id = fields.get("output_id")
+        if isinstance(output_id, str) and output_id:
+            found.append(DeploymentOutput(output_id=output_id, class_type=class_type, node_id=node_id))
+    return found
+
+
+def declared_inputs(deployment: Deployment) -> list[DeploymentInput] | None:
+    """The inputs of a deployment, from its graph when the platform tells it; None when it tells nothing at all."""
+    if deployment.version and deployment.version.workflow_api:
+        return inputs_of(deployment.version.workflow_api)
+    return deployment.input_types
+
+
+def check_inputs(declared: Sequence[DeploymentInput], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a run, brought to the types that the deployment declares.
+
+    Raises InvalidInput, with the id of the input, for one that does not exist, is missing, has the wrong type or is out of
+    its limits. URLs are not opened.
+    """
+    by_id = {each.input_id: each for each in declared}
+    for input_id in values:
+        if input_id not in by_id:
+            raise InvalidInput(f"There is no input {input_id!r}. {_list(by_id)}", input_id=input_id)
+    for each in declared:
+        if each.required and values.get(each.input_id) in (None, ""):
+            raise InvalidInput(
+                f"The input {each.input_id!r} ({kind_of(each).value}) is missing and has no default. {_list(by_id)}",
+                input_id=each.input_id,
+            )
+    return {input_id: _checked(by_id[input_id], value) for input_id, value in values.items()}
+
+
+def _list(known: Iterable[str]) -> str:
+    names = ", ".join(repr(name) for name in known)
+    return f"The inputs of this deployment are: {names}." if names else "This deployment has no inputs."
+
+
+def _node(node: Any) -> tuple[str, Mapping[str, Any]]:
+    if not isinstance(node, dict):
+        return "", {}
+    fields = node.get("inputs")
+    return str(node.get("class_type", "")), fields if isinstance(fields, dict) else {}
+
+
+def _declared(class_type: str, input_id: str, fields: Mapping[str, Any]) -> DeploymentInput:
+    external = EXTERNAL_CLASSES.get(class_type, _OTHER)
+    default = fields.get("default_value")
+    return DeploymentInput(
+        input_id=input_id,
+        class_type=class_type,
+        type=_WIRE_TYPES.get(external.kind, "string"),
+        default_value=None if _is_link(default) else default,
+        min_value=_number(fields.get("min_value")),
+        max_value=_number(fields.get("max_value")),
+        step=_number(fields.get("step")),
+        display_name=_text(fields.get("display_name")),
+        description=_text(fields.get("description")),
+        enum_options=_options(fields.get("options")) if external.kind is InputKind.ENUM else None,
+        required=external.is_required and not any(_has_value(fields.get(name)) for name in external.default_fields),
+    )
+
+
+def _is_link(value: Any) -> bool:
+    """Whether a node's input is connected to another node: `[node_id, output_index]`."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
+
+
+def _has_value(value: Any) -> bool:
+    return value not in (None, "", "[]")
+
+
+def _number(value: Any) -> float | int | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _options(value: Any) -> list[str] | None:
+    """An Enum's choices; the node keeps them as a JSON array in a text field."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    return [str(item) for item in value] if isinstance(value, list) else None
+
+
+def _checked(declared: DeploymentInput, value: Any) -> Any:
+    kind = kind_of(declared)
+    try:
+        checked = _CHECKS[kind](value)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"The input {declared.input_id!r} takes {_EXPECTED[kind]}, not {quote(repr(value))}",
+            input_id=declared.input_id,
+        ) from error
+    return _within_limits(declared, checked)
+
+
+def _within_limits(declared: DeploymentInput, value: Any) -> Any:
+    options, low, high = declared.enum_options, declared.min_value, declared.max_value
+    if options and value not in options:
+        raise InvalidInput(
+            f"The input {declared.input_id!r} is one of {', '.join(map(repr, options))}, not {quote(repr(value))}",
+            input_id=declared.input_id,
+        )
+    if kind_of(declared) not in (InputKind.INTEGER, InputKind.FLOAT):
+        return value
+    if (low is not None and value < low) or (high is not None and value > high):
+        between = f"{'-∞' if low is None else low} to {'∞' if high is None else high}"
+        raise InvalidInput(
+            f"The input {declared.input_id!r} goes from {between}, not {value}", input_id=declared.input_id
+        )
+    return value
+
+
+def _check_url(value: Any) -> str:
+    if isinstance(value, str) and value.startswith(("http://", "https://", "data:")):
+        return value
+    raise ValueError("not a URL")
+
+
+def _check_batch(value: Any) -> str:
+    """A batch travels as a text that holds a JSON array; ComfyUI takes a real list for a link."""
+    urls = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(urls, list) or not urls:
+        raise ValueError("not a list of URLs")
+    return json.dumps([_check_url(url) for url in urls])
+
+
+def _check_text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError("not a text")
+    return str(value)
+
+
+def _check_integer(value: Any) -> int:
+    if isinstance(value, bool) or int(float(value)) != float(value):
+        raise ValueError("not an integer")
+    return value if isinstance(value, int) else int(float(value))
+
+
+def _check_float(value: Any) -> float:
+    number = float(value)
+    if isinstance(value, bool) or number != number or number in (float("inf"), float("-inf")):
+        raise ValueError("not a number")
+    return number
+
+
+def _check_boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("not a boolean")
+    return value
+
+
+_CHECKS = {
+    InputKind.IMAGE: _check_url,
+    InputKind.IMAGE_BATCH: _check_batch,
+    InputKind.FILE: _check_url,
+    InputKind.TEXT: _check_text,
+    InputKind.INTEGER: _check_integer,
+    InputKind.FLOAT: _check_float,
+    InputKind.BOOLEAN: _check_boolean,
+    InputKind.ENUM: _check_text,
+}
+_EXPECTED = {
+    InputKind.IMAGE: "an image (the URL of one, on the wire)",
+    InputKind.IMAGE_BATCH: "a batch of images (a list of their URLs, on the wire)",
+    InputKind.FILE: "a file (the URL of one, on the wire)",
+    InputKind.TEXT: "a text",
+    InputKind.INTEGER: "an integer",
+    InputKind.FLOAT: "a number",
+    InputKind.BOOLEAN: "true or false",
+    InputKind.ENUM: "one of its options",
+}
