@@ -71,9 +71,14 @@ _OTHER = _External(InputKind.TEXT)
 _WIRE_TYPES = {InputKind.INTEGER: "integer", InputKind.FLOAT: "float", InputKind.BOOLEAN: "boolean"}
 
 
+def input_kind(class_type: str) -> InputKind:
+    """What a value of an input node stands for; a class that is not known here takes a text."""
+    return EXTERNAL_CLASSES.get(class_type, _OTHER).kind
+
+
 def kind_of(declared: DeploymentInput) -> InputKind:
     """What a value of this input stands for."""
-    return EXTERNAL_CLASSES.get(declared.class_type, _OTHER).kind
+    return input_kind(declared.class_type)
 
 
 def inputs_of(workflow_api: Graph) -> list[DeploymentInput]:
@@ -143,7 +148,7 @@ def _declared(class_type: str, input_id: str, fields: Mapping[str, Any]) -> Depl
         input_id=input_id,
         class_type=class_type,
         type=_WIRE_TYPES.get(external.kind, "string"),
-        default_value=None if _is_link(default) else default,
+        default_value=None if is_link(default) else default,
         min_value=_number(fields.get("min_value")),
         max_value=_number(fields.get("max_value")),
         step=_number(fields.get("step")),
@@ -154,7 +159,7 @@ def _declared(class_type: str, input_id: str, fields: Mapping[str, Any]) -> Depl
     )
 
 
-def _is_link(value: Any) -> bool:
+def is_link(value: Any) -> bool:
     """Whether a node's input is connected to another node: `[node_id, output_index]`."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
 

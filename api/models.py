@@ -325,6 +325,8 @@ class Deployment(Record):
     machine: MachineRef | None = None
     input_types: list[DeploymentInput] | None = None
     output_types: list[DeploymentOutput] | None = None
+    run_timeout: float | None = None
+    """Seconds after which a run is stopped; None for the platform's own limit."""
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
 

@@ -1,0 +1,74 @@
+"""Machines: whatever executes a run.
+
+A machine turns a job into run events and outputs. It knows nothing of the database, of HTTP or of other runs, so a kind of
+machine is one file here: `builtin` works in this process, others talk to a ComfyUI somewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ...events import RunEvent
+from ...models import Failure, Graph
+
+
+class MachineError(Exception):
+    """The machine could not execute the run; `failure` says which node and why, for the person who started it."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class OutputBytes:
+    """A file that a node has put out, on its way to the object store."""
+
+    kind: str
+    """The list it belongs to: `images`, `files`, …"""
+    filename: str
+    content_type: str
+    chunks: AsyncIterable[bytes]
+
+
+class Outputs(Protocol):
+    """Where a machine brings what the nodes of a run put out, as it comes."""
+
+    async def add(
+        self, node_id: str, node_class: str, *, output_id: str | None, files: list[OutputBytes], texts: list[str]
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, as a machine sees it."""
+
+    run_id: str
+    workflow_api: Graph
+    inputs: Mapping[str, Any]
+    """Values by input_id, already checked against the graph."""
+    read_file: Callable[[str], AsyncIterator[bytes]]
+    """The bytes behind the URL of an input; raises InvalidInput when they cannot be had."""
+    outputs: Outputs
+
+
+Emit = Callable[[RunEvent], None]
+"""Tells of progress: at once, to whoever follows the run, and kept by nobody."""
+
+
+class Machine(Protocol):
+    """One kind of machine."""
+
+    async def run(self, job: Job, emit: Emit) -> None:
+        """Execute a run to its end, telling of it by `emit` and `job.outputs`.
+
+        Returns when every node is done, raises MachineError when the run failed. Cancelling the task must stop exactly
+        this run, and the task ends only when it has stopped.
+        """
+        ...
+
+    async def health(self) -> None:
+        """Return when the machine could take a run now, else raise MachineError with the reason."""
+        ...

@@ -1,0 +1,33 @@
+"""Everything the platform remembers. The only place that knows SQL."""
+
+from __future__ import annotations
+
+from .database import Database, open_database
+from .deployments import DeploymentStore
+from .files import FileStore
+from .keys import KeyStore
+from .machines import MachineStore
+from .runs import RunStore
+from .workflows import WorkflowStore
+
+__all__ = ["Store", "open_store"]
+
+
+class Store:
+    """The platform's memory, one attribute for each kind of thing."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.keys = KeyStore(database)
+        self.files = FileStore(database)
+        self.machines = MachineStore(database)
+        self.deployments = DeploymentStore(database)
+        self.workflows = WorkflowStore(database)
+        self.runs = RunStore(database)
+
+
+async def open_store(url: str) -> Store:
+    """Open the database at an SQLAlchemy URL and bring it to the newest shape."""
+    database = open_database(url)
+    await database.migrate()
+    return Store(database)

@@ -1,0 +1,257 @@
+"""The dispatcher: gives waiting runs to machines with a free slot, and sees each of them to its end.
+
+A run is claimed with a lease that is renewed while this process works on it. When the process dies, the lease runs out and
+whoever comes next takes the run up again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from ..errors import InvalidInput, NotFound
+from ..events import ExecutionFailed
+from ..models import Failure, RunStatus
+from ..models import Machine as MachineRecord
+from .config import ServerConfig
+from .feed import Feed
+from .machines import Job, Machine, MachineError, OutputBytes
+from .objects import Objects, safe_name
+from .store import Store
+from .store.keys import Owner
+from .store.runs import ClaimedRun, NewOutput
+
+log = logging.getLogger("outpost.dispatcher")
+
+
+class _Stop(Enum):
+    """Why a run that works is being stopped."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    SHUTDOWN = "shutdown"
+    LEASE_LOST = "lease lost"
+
+
+@dataclass
+class _Active:
+    """A run that this process works on."""
+
+    run: ClaimedRun
+    execution: asyncio.Task[None]
+    stop: _Stop | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self, reason: _Stop) -> None:
+        """Stop the execution; the first reason counts."""
+        if not self.execution.done():
+            self.stop = self.stop or reason
+            self.execution.cancel()
+
+
+class Dispatcher:
+    """One for each server process. `machines` has the implementation of each machine type."""
+
+    def __init__(
+        self, store: Store, feed: Feed, *, objects: Objects, machines: Mapping[str, Machine], config: ServerConfig
+    ) -> None:
+        self._store = store
+        self._feed = feed
+        self._objects = objects
+        self._machines = machines
+        self._config = config
+        self._active: dict[str, _Active] = {}
+        self._works: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Take up what an earlier process left behind, then work until `stop`."""
+        recovered = await self._store.runs.recover(all_of_them=not self._store.database.is_shared)
+        if recovered:
+            log.info("%d runs of an earlier server process wait again", len(recovered))
+        self._loops = [asyncio.create_task(self._claim_for_ever()), asyncio.create_task(self._keep_leases_for_ever())]
+
+    async def stop(self) -> None:
+        """Give back the runs at work, which the next process starts again, and end."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        for active in self._active.values():
+            active.end(_Stop.SHUTDOWN)
+        await asyncio.gather(*self._works, return_exceptions=True)
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._wake.set()
+
+    async def cancel(self, run_id: str, *, seconds: float) -> None:
+        """Stop a run if this process works on it, and wait so long for it to have stopped."""
+        if active := self._active.get(run_id):
+            active.end(_Stop.CANCEL)
+            try:
+                await asyncio.wait_for(active.ended.wait(), seconds)
+            except asyncio.TimeoutError:
+                log.warning("run %s has not stopped %g s after it was cancelled", run_id, seconds)
+
+    async def _claim_for_ever(self) -> None:
+        while True:
+            self._wake.clear()
+            await self._survive(self._claim_all())
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._config.lease_seconds / 3)
+            except asyncio.TimeoutError:
+                pass  # another process may have accepted a run
+
+    async def _keep_leases_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.lease_seconds / 3)
+            await self._survive(self._keep_leases())
+
+    async def _survive(self, step: Any) -> None:
+        """The loops outlive a database that is not there for a moment; the reason is logged."""
+        try:
+            await step
+        except Exception:
+            log.exception("the dispatcher could not reach its database; it tries again")
+
+    async def _claim_all(self) -> None:
+        for machine in await self._store.machines.list():
+            while self._free_slots(machine) > 0:
+                run = await self._store.runs.claim(machine.id, seconds=self._config.lease_seconds)
+                if run is None:
+                    break
+                self._begin(run, self._machines[machine.type])
+
+    def _free_slots(self, machine: MachineRecord) -> int:
+        if machine.type not in self._machines:
+            return 0
+        busy = sum(active.run.machine_id == machine.id for active in self._active.values())
+        return (machine.concurrency_limit or 1) - busy
+
+    async def _keep_leases(self) -> None:
+        leases = {active.run.lease: active for active in self._active.values()}
+        if leases:
+            held = await self._store.runs.renew(list(leases), seconds=self._config.lease_seconds)
+            for lease, active in leases.items():
+                if lease not in held:
+                    active.end(_Stop.LEASE_LOST)
+                elif held[lease]:
+                    active.end(_Stop.CANCEL)
+        if await self._store.runs.recover():
+            self.wake()
+
+    def _begin(self, run: ClaimedRun, machine: Machine) -> None:
+        outputs = _RunOutputs(run, self._store, self._feed, self._objects)
+        job = Job(run.id, run.workflow_api, run.inputs, read_file=partial(self._read_file, run), outputs=outputs)
+        execution = asyncio.create_task(machine.run(job, partial(self._feed.publish, run.id)))
+        active = self._active[run.id] = _Active(run, execution)
+        work = asyncio.create_task(self._see_to_its_end(active))
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+
+    async def _see_to_its_end(self, active: _Active) -> None:
+        """The boundary around one run: whatever happens in it, it ends here and hurts no other run."""
+        run = active.run
+        try:
+            self._feed.wake(run.id)
+            await self._store.runs.advance(run, RunStatus.RUNNING)
+            self._feed.wake(run.id)
+            await asyncio.wait({active.execution}, timeout=run.run_timeout)
+            active.end(_Stop.TIMEOUT)
+            await asyncio.wait({active.execution})
+            await self._settle(active)
+        except Exception:
+            # The row keeps its lease, so the run is taken up again when that has run out.
+            log.exception("run %s could not be brought to its end", run.id)
+        finally:
+            active.execution.cancel()
+            del self._active[run.id]
+            self._feed.wake(run.id)
+            self._feed.forget(run.id)
+            active.ended.set()
+            self.wake()
+
+    async def _settle(self, active: _Active) -> None:
+        """Write down how the execution ended."""
+        run, runs = active.run, self._store.runs
+        live = self._feed.live(run.id)
+        seen = {"progress": live.progress, "live_status": live.text} if live else {}
+        if not active.execution.cancelled():
+            await self._settle_result(run, active.execution.exception(), seen)
+        elif active.stop is _Stop.CANCEL:
+            await runs.advance(run, RunStatus.CANCELLED, **seen)
+        elif active.stop is _Stop.TIMEOUT:
+            failure = Failure(message=f"The run took longer than its time-out of {run.run_timeout:g} seconds")
+            await runs.advance(run, RunStatus.TIMEOUT, failure=failure, **seen)
+        elif active.stop is _Stop.SHUTDOWN:
+            await runs.release(run)
+        else:
+            log.warning("run %s was taken over by another server process", run.id)
+
+    async def _settle_result(self, run: ClaimedRun, error: BaseException | None, seen: dict[str, Any]) -> None:
+        if error is None:
+            await self._store.runs.advance(run, RunStatus.SUCCESS, **seen)
+            log.info("run %s: success", run.id)
+            return
+        if isinstance(error, MachineError):
+            failure = error.failure
+            log.info("run %s: failed: %s", run.id, failure)
+        else:
+            failure = Failure(message="The machine failed for a reason of its own; the server's log has it")
+            log.error("run %s: the machine failed", run.id, exc_info=error)
+        events = [ExecutionFailed(run.id, failure)]
+        await self._store.runs.advance(run, RunStatus.FAILED, failure=failure, events=events, **seen)
+
+    async def _read_file(self, run: ClaimedRun, url: str) -> AsyncIterator[bytes]:
+        """The bytes of a file of the run's owner; nothing else can be reached from a run's inputs."""
+        key = self._objects.key_of(url)
+        if key is None or not await self._store.files.find(Owner(run.owner_id), key):
+            raise InvalidInput("The URL is not one of a file that was uploaded here. Upload the file first.")
+        try:
+            async for chunk in self._objects.read(key):
+                yield chunk
+        except NotFound as error:
+            raise InvalidInput(str(error)) from error
+
+
+class _RunOutputs:
+    """Brings what a run puts out into the object store and the log."""
+
+    def __init__(self, run: ClaimedRun, store: Store, feed: Feed, objects: Objects) -> None:
+        self._run = run
+        self._store = store
+        self._feed = feed
+        self._objects = objects
+        self._numbers = itertools.count(1)
+
+    async def add(
+        self, node_id: str, node_class: str, *, output_id: str | None, files: list[OutputBytes], texts: list[str]
+    ) -> None:
+        data: dict[str, list[Any]] = {}
+        for file in files:
+            data.setdefault(file.kind, []).append(await self._put(file))
+        if texts:
+            data["text"] = list(texts)
+        # Not torn by a cancellation: the row and its event come together or not at all.
+        await asyncio.shield(self._store.runs.add_output(self._run, NewOutput(node_id, node_class, output_id, data)))
+        self._feed.wake(self._run.id)
+
+    async def _put(self, file: OutputBytes) -> dict[str, Any]:
+        name = safe_name(file.filename)
+        key = f"runs/{self._run.id}/{self._run.lease[:8]}-{next(self._numbers)}-{name}"
+        size = await self._objects.put(key, file.chunks)
+        return {
+            "object": key,
+            "filename": name,
+            "subfolder": "",
+            "type": "output",
+            "content_type": file.content_type,
+            "size": size,
+        }

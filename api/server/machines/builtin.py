@@ -1,0 +1,337 @@
+"""The built-in machine: a handful of image nodes, executed in the server's own process with NumPy and Pillow.
+
+It exists so that everything can be tried and tested without a GPU and without ComfyUI. It is small on purpose and stays
+so; graphs that do real work belong on a machine that runs ComfyUI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter, ImageOps
+
+from ... import png
+from ...errors import OutpostError
+from ...events import ExecutionStarted, ExecutionSucceeded, LiveStatus, NodeProgress, NodeStarted
+from ...inputs import PREFIX, InputKind, input_kind, is_link
+from ...models import Failure
+from . import Emit, Job, MachineError, OutputBytes
+
+Pixels = NDArray[np.uint8]
+
+MAX_PIXELS = 128 * 1024 * 1024
+"""Largest image, and largest batch of new images, in pixels."""
+SLEEP_STEP = 0.05
+"""Seconds between two steps of progress of the sleep node."""
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image. What was read and is not computed on is written again as the bytes that it came in."""
+
+    encoded: bytes | None = None
+    computed: Pixels | None = None
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """[H, W, 3] or [H, W, 4], 0 to 255."""
+        if self.computed is not None:
+            return self.computed
+        with Image.open(BytesIO(self.encoded or b"")) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(
+                    f"an image of {image.width} x {image.height} pixels is above the limit of {MAX_PIXELS}"
+                )
+            upright = ImageOps.exif_transpose(image)
+            has_alpha = upright.has_transparency_data
+            return np.asarray(upright.convert("RGBA" if has_alpha else "RGB"))
+
+    def to_png(self) -> bytes:
+        """The image as a PNG file."""
+        is_png = self.encoded is not None and self.encoded.startswith(_PNG_MAGIC)
+        return self.encoded if is_png and self.encoded else png.encode(self.pixels)
+
+
+Batch = tuple[Picture, ...]
+
+
+class BuiltinMachine:
+    """Executes API-format graphs made of the nodes in `NODES` and the External inputs."""
+
+    async def run(self, job: Job, emit: Emit) -> None:
+        await _Execution(job, emit).run()
+
+    async def health(self) -> None:
+        """It can always take a run."""
+
+
+class _Execution:
+    def __init__(self, job: Job, emit: Emit) -> None:
+        self.job = job
+        self.emit = emit
+        self._results: dict[str, tuple[Any, ...]] = {}
+
+    async def run(self) -> None:
+        order = _order(self.job.workflow_api)
+        self.emit(ExecutionStarted(self.job.run_id))
+        for index, node_id in enumerate(order):
+            node_class = self.job.workflow_api[node_id]["class_type"]
+            self.emit(NodeStarted(self.job.run_id, node_id))
+            self.emit(LiveStatus(self.job.run_id, f"Executing {node_class}", index / len(order)))
+            self._results[node_id] = await self._execute(node_id, node_class)
+        self.emit(NodeStarted(self.job.run_id, None))
+        self.emit(ExecutionSucceeded(self.job.run_id))
+
+    async def _execute(self, node_id: str, node_class: str) -> tuple[Any, ...]:
+        fields = Fields(self._resolve(self.job.workflow_api[node_id].get("inputs", {})))
+        node = _external if node_class.startswith(PREFIX) else NODES[node_class]
+        try:
+            return await node(Call(self, node_id, node_class, fields))
+        except (ValueError, TypeError, OSError, OutpostError, Image.DecompressionBombError) as error:
+            raise MachineError(
+                Failure(message=str(error), node_id=node_id, node_class=node_class, exception_type=type(error).__name__)
+            ) from error
+
+    def _resolve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self._linked(value) if is_link(value) else value for name, value in inputs.items()}
+
+    def _linked(self, link: list[Any]) -> Any:
+        results = self._results[link[0]]
+        return results[link[1]] if link[1] < len(results) else None
+
+
+class Fields:
+    """The inputs of one node, with its links replaced by what they lead to."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def get(self, name: str) -> Any:
+        return self._values.get(name)
+
+    def number(self, name: str, default: float | None = None) -> float:
+        value = self._values.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"the input {name!r} takes a number, not {value!r}")
+        return value
+
+    def images(self, name: str) -> Batch:
+        value = self._values.get(name)
+        if not isinstance(value, tuple) or not value:
+            raise ValueError(f"the input {name!r} takes an image and nothing is connected to it")
+        return value  # pyright: ignore[reportUnknownVariableType] only batches are tuples here
+
+
+@dataclass(frozen=True)
+class Call:
+    """One execution of one node."""
+
+    execution: _Execution
+    node_id: str
+    node_class: str
+    fields: Fields
+
+
+Node = Callable[[Call], Awaitable[tuple[Any, ...]]]
+
+
+async def _load_image(call: Call) -> tuple[Any, ...]:
+    return ((await _read_picture(call, call.fields.get("image")),),)
+
+
+async def _external(call: Call) -> tuple[Any, ...]:
+    fields, kind = call.fields, input_kind(call.node_class)
+    value = call.execution.job.inputs.get(fields.get("input_id"))
+    if kind not in (InputKind.IMAGE, InputKind.IMAGE_BATCH):
+        return (fields.get("default_value") if value is None else value,)
+    if value is None and isinstance(fields.get("default_value"), tuple):
+        return (fields.get("default_value"),)
+    urls = value or fields.get("default_value_url")
+    if kind is InputKind.IMAGE:
+        return ((await _read_picture(call, urls),),)
+    return (tuple([await _read_picture(call, url) for url in _json_list(urls)]),)
+
+
+def _json_list(text: Any) -> list[Any]:
+    value = json.loads(text) if isinstance(text, str) else text
+    if not isinstance(value, list) or not value:
+        raise ValueError("a batch is a list of the URLs of images")
+    return value  # pyright: ignore[reportUnknownVariableType] what it holds is checked where it is read
+
+
+async def _read_picture(call: Call, url: Any) -> Picture:
+    if not isinstance(url, str) or not url:
+        raise ValueError("there is no image: give the URL of an uploaded file")
+    if url.startswith("data:"):
+        picture = Picture(encoded=_data_url(url))
+    else:
+        picture = Picture(encoded=b"".join([chunk async for chunk in call.execution.job.read_file(url)]))
+    await asyncio.to_thread(_check_readable, picture)
+    return picture
+
+
+def _data_url(url: str) -> bytes:
+    try:
+        return base64.b64decode(url.partition(",")[2], validate=True)
+    except binascii.Error as error:
+        raise ValueError("the data: URL is not valid base64") from error
+
+
+def _check_readable(picture: Picture) -> None:
+    with Image.open(BytesIO(picture.encoded or b"")):
+        pass  # reads the header only; UnidentifiedImageError is an OSError
+
+
+async def _empty_image(call: Call) -> tuple[Any, ...]:
+    width, height = int(call.fields.number("width", 512)), int(call.fields.number("height", 512))
+    count, colour = int(call.fields.number("batch_size", 1)), int(call.fields.number("color", 0))
+    if min(width, height, count) < 1 or width * height * count > MAX_PIXELS:
+        raise ValueError(f"{count} images of {width} x {height} pixels are outside of 1 to {MAX_PIXELS} pixels")
+    pixels = np.empty((height, width, 3), np.uint8)
+    pixels[:] = (colour >> 16 & 255, colour >> 8 & 255, colour & 255)
+    return ((Picture(computed=pixels),) * count,)
+
+
+def _each(compute: Callable[[Pixels, Fields], Pixels]) -> Node:
+    """A node that computes every image of its input `image` by itself, on a thread."""
+
+    async def node(call: Call) -> tuple[Any, ...]:
+        def work() -> Batch:
+            return tuple(Picture(computed=compute(each.pixels, call.fields)) for each in call.fields.images("image"))
+
+        return (await asyncio.to_thread(work),)
+
+    return node
+
+
+def _invert(pixels: Pixels, fields: Fields) -> Pixels:
+    inverted = pixels.copy()
+    np.subtract(255, inverted[..., :3], out=inverted[..., :3])
+    return inverted
+
+
+_RESAMPLING = {
+    "nearest-exact": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "area": Image.Resampling.BOX,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def _scale(pixels: Pixels, fields: Fields) -> Pixels:
+    width, height = int(fields.number("width")), int(fields.number("height"))
+    method = fields.get("upscale_method") or "bilinear"
+    if method not in _RESAMPLING:
+        raise ValueError(f"the upscale_method is one of {', '.join(_RESAMPLING)}, not {method!r}")
+    if width < 0 or height < 0 or width * height > MAX_PIXELS or not (width or height):
+        raise ValueError(f"{width} x {height} pixels are outside of 1 to {MAX_PIXELS} pixels")
+    image = Image.fromarray(pixels)
+    # 0 means: whatever keeps the proportions.
+    size = width or max(1, round(image.width * height / image.height)), height
+    size = size[0], height or max(1, round(image.height * width / image.width))
+    if fields.get("crop") == "center":
+        return np.asarray(ImageOps.fit(image, size, _RESAMPLING[method]))
+    return np.asarray(image.resize(size, _RESAMPLING[method]))
+
+
+def _blur(pixels: Pixels, fields: Fields) -> Pixels:
+    radius = fields.number("blur_radius", 1)
+    if not 0 <= radius <= 100:
+        raise ValueError(f"the blur_radius goes from 0 to 100, not {radius}")
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
+
+
+async def _sleep(call: Call) -> tuple[Any, ...]:
+    seconds = call.fields.number("seconds", 1)
+    steps = max(1, round(seconds / SLEEP_STEP))
+    for step in range(steps):
+        await asyncio.sleep(seconds / steps)
+        progress = NodeProgress(call.execution.job.run_id, call.node_id, step + 1, steps)
+        call.execution.emit(progress)
+    return (call.fields.get("image"),)
+
+
+async def _save_image(call: Call) -> tuple[Any, ...]:
+    prefix = str(call.fields.get("filename_prefix") or "ComfyUI")
+    batch = call.fields.images("images")
+    files = [_png_file(picture, f"{prefix}_{number:05}_.png") for number, picture in enumerate(batch, start=1)]
+    await _put_out(call, files=files)
+    return ()
+
+
+def _png_file(picture: Picture, filename: str) -> OutputBytes:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield await asyncio.to_thread(picture.to_png)
+
+    return OutputBytes("images", filename, "image/png", chunks())
+
+
+async def _preview_image(call: Call) -> tuple[Any, ...]:
+    call.fields.images("images")  # a preview is for the screen: it is looked at and not an output
+    return ()
+
+
+async def _preview_any(call: Call) -> tuple[Any, ...]:
+    await _put_out(call, texts=[str(call.fields.get("source"))])
+    return ()
+
+
+async def _put_out(call: Call, *, files: list[OutputBytes] | None = None, texts: list[str] | None = None) -> None:
+    output_id = call.fields.get("output_id")
+    await call.execution.job.outputs.add(
+        call.node_id,
+        call.node_class,
+        output_id=output_id if isinstance(output_id, str) and output_id else None,
+        files=files or [],
+        texts=texts or [],
+    )
+
+
+NODES: dict[str, Node] = {
+    "LoadImage": _load_image,
+    "EmptyImage": _empty_image,
+    "ImageInvert": _each(_invert),
+    "ImageScale": _each(_scale),
+    "ImageBlur": _each(_blur),
+    "OutpostSleep": _sleep,
+    "SaveImage": _save_image,
+    "ComfyDeployOutputImage": _save_image,
+    "PreviewImage": _preview_image,
+    "PreviewAny": _preview_any,
+}
+
+
+def _order(graph: Mapping[str, Any]) -> list[str]:
+    """Every node after the ones that it takes something from. Raises MachineError for a graph that cannot be executed."""
+    order: dict[str, None] = {}
+    for node_id in graph:
+        _visit(graph, node_id, order, path=())
+    return list(order)
+
+
+def _visit(graph: Mapping[str, Any], node_id: str, order: dict[str, None], path: tuple[str, ...]) -> None:
+    if node_id in order:
+        return
+    node = graph.get(node_id)
+    node_class = node.get("class_type") if isinstance(node, dict) else None
+    if node_id in path:
+        raise MachineError(Failure(message="The graph goes round in a circle", node_id=node_id, node_class=node_class))
+    if not isinstance(node_class, str) or not (node_class in NODES or node_class.startswith(PREFIX)):
+        message = f"The built-in machine has no such node. It is for trying out and knows: {', '.join(NODES)}."
+        raise MachineError(Failure(message=message, node_id=node_id, node_class=node_class))
+    for value in node.get("inputs", {}).values():
+        if is_link(value):
+            _visit(graph, value[0], order, (*path, node_id))
+    order[node_id] = None

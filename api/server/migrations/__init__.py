@@ -1,0 +1,1 @@
+"""Alembic's migrations. Append only: a migration that has been released is never edited."""

@@ -1,0 +1,179 @@
+"""The tables. Every change here needs a migration; a test compares the two."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy as sa
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """A point in time. SQLite forgets the zone, so it is kept as UTC without one and handed out as UTC with one."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value.astimezone(timezone.utc).replace(tzinfo=None) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value.replace(tzinfo=timezone.utc) if value else None
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> sa.Column[str]:
+    return sa.Column("id", sa.String(40), primary_key=True)
+
+
+def _owner() -> sa.Column[str]:
+    return sa.Column("owner_id", sa.String(40), nullable=False, index=True)
+
+
+def _ref(name: str, target: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.String(40), sa.ForeignKey(target), nullable=nullable, index=True)
+
+
+def _time(name: str, *, nullable: bool = True) -> sa.Column[datetime]:
+    return sa.Column(name, UtcDateTime(), nullable=nullable)
+
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _id(),
+    _owner(),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("key_hash", sa.String(64), nullable=False, unique=True),
+    _time("created_at", nullable=False),
+    _time("revoked_at"),
+)
+
+files = sa.Table(
+    "files",
+    metadata,
+    _id(),
+    _owner(),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("content_type", sa.String(100), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("object_key", sa.String(300), nullable=False, unique=True),
+    _time("created_at", nullable=False),
+    _time("stored_at"),
+)
+
+machines = sa.Table(
+    "machines",
+    metadata,
+    _id(),
+    _owner(),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("type", sa.String(40), nullable=False),
+    sa.Column("concurrency_limit", sa.Integer, nullable=False),
+    _time("created_at", nullable=False),
+    _time("updated_at", nullable=False),
+    _time("deleted_at"),
+)
+
+workflows = sa.Table(
+    "workflows",
+    metadata,
+    _id(),
+    _owner(),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("description", sa.Text),
+    _time("created_at", nullable=False),
+    _time("updated_at", nullable=False),
+    _time("deleted_at"),
+)
+
+workflow_versions = sa.Table(
+    "workflow_versions",
+    metadata,
+    _id(),
+    _ref("workflow_id", "workflows.id"),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("workflow", sa.JSON),
+    sa.Column("workflow_api", sa.JSON),
+    sa.Column("comment", sa.Text),
+    _time("created_at", nullable=False),
+    sa.UniqueConstraint("workflow_id", "version"),
+)
+
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    _id(),
+    _owner(),
+    _ref("workflow_id", "workflows.id"),
+    _ref("workflow_version_id", "workflow_versions.id"),
+    _ref("machine_id", "machines.id"),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("environment", sa.String(40), nullable=False),
+    sa.Column("run_timeout", sa.Float),
+    _time("created_at", nullable=False),
+    _time("updated_at", nullable=False),
+    sa.UniqueConstraint("workflow_id", "environment"),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    _id(),
+    _owner(),
+    _ref("deployment_id", "deployments.id"),
+    _ref("workflow_id", "workflows.id"),
+    _ref("workflow_version_id", "workflow_versions.id"),
+    _ref("machine_id", "machines.id"),
+    sa.Column("inputs", sa.JSON, nullable=False),
+    sa.Column("run_timeout", sa.Float, nullable=False),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("progress", sa.Float, nullable=False, default=0.0),
+    sa.Column("live_status", sa.String(300)),
+    sa.Column("error", sa.JSON(none_as_null=True)),
+    sa.Column("idempotency_key", sa.String(200)),
+    sa.Column("request_hash", sa.String(64)),
+    sa.Column("is_cancel_requested", sa.Boolean, nullable=False, default=False),
+    sa.Column("lease", sa.String(40)),
+    _time("lease_expires_at"),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("last_event", sa.Integer, nullable=False, default=0),
+    _time("created_at", nullable=False),
+    _time("updated_at", nullable=False),
+    _time("queued_at"),
+    _time("started_at"),
+    _time("ended_at"),
+    sa.UniqueConstraint("owner_id", "idempotency_key"),
+    sa.Index("ix_runs_claim", "machine_id", "status", "created_at"),
+)
+
+run_events = sa.Table(
+    "run_events",
+    metadata,
+    sa.Column("run_id", sa.String(40), sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("payload", sa.JSON, nullable=False),
+    _time("created_at", nullable=False),
+)
+
+run_outputs = sa.Table(
+    "run_outputs",
+    metadata,
+    _id(),
+    _ref("run_id", "runs.id"),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("node_id", sa.String(200)),
+    sa.Column("node_class", sa.String(200)),
+    sa.Column("output_id", sa.String(200)),
+    sa.Column("data", sa.JSON, nullable=False),
+    _time("created_at", nullable=False),
+)
