@@ -36,6 +36,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .shapes import is_array, is_object
+
 if TYPE_CHECKING:
     from .models import Failure
 
@@ -73,9 +75,16 @@ class UnsupportedMedia(InvalidInput):
 
 
 class ConnectionFailed(OutpostError):
-    """The platform could not be reached, or went away in the middle of an answer."""
+    """The platform could not be reached, or went away in the middle of an answer.
+
+    `was_sent` tells whether the request may have reached it.
+    """
 
     code = "connection_failed"
+
+    def __init__(self, message: str, *, was_sent: bool = False) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
 
 
 class TransferError(OutpostError):
@@ -247,22 +256,20 @@ class RunLost(RunError):
     code = "run_lost"
 
 
-_BY_STATUS: dict[int, type[ApiError]] = {
-    error.status: error
-    for error in (
-        BadRequest,
-        Unauthorized,
-        PaymentRequired,
-        Forbidden,
-        NotFound,
-        Conflict,
-        TooLarge,
-        Unprocessable,
-        RateLimited,
-        ServerError,
-        Unavailable,
-    )
-} | {502: Unavailable, 504: Unavailable}
+_API_ERRORS: tuple[type[ApiError], ...] = (
+    BadRequest,
+    Unauthorized,
+    PaymentRequired,
+    Forbidden,
+    NotFound,
+    Conflict,
+    TooLarge,
+    Unprocessable,
+    RateLimited,
+    ServerError,
+    Unavailable,
+)
+_BY_STATUS = {error.status: error for error in _API_ERRORS} | {502: Unavailable, 504: Unavailable}
 
 # The hosted platform reports some of its own 404 and 400 as "Internal server error: 404: Machine not found".
 _STATUS_INSIDE_500 = re.compile(r"\b(4\d\d): (.+)", re.DOTALL)
@@ -300,20 +307,20 @@ def _detail(body: bytes) -> tuple[str, list[Problem]]:
         data: Any = json.loads(text)
     except ValueError:
         return ("" if text.lstrip().startswith("<") else text), []
-    if not isinstance(data, dict):
+    if not is_object(data):
         return text, []
     detail = data.get("detail", data.get("error", ""))
-    if isinstance(detail, list):
+    if is_array(detail):
         problems = [_problem(item) for item in detail]
         return "; ".join(map(str, problems)), problems
     return (detail if isinstance(detail, str) else json.dumps(detail)), []
 
 
 def _problem(item: Any) -> Problem:
-    if not isinstance(item, dict):
+    if not is_object(item):
         return Problem("", str(item))
     location = item.get("loc")
-    path = ".".join(str(part) for part in location) if isinstance(location, list) else ""
+    path = ".".join(str(part) for part in location) if is_array(location) else ""
     return Problem(path, str(item.get("msg", "is not valid")))
 
 

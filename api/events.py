@@ -1,9 +1,9 @@
 """Run events: what each message of a run's stream means, for the side that writes it and the side that reads it.
 
 On the wire an event is one server-sent event, `event: event_update` with `data: {"event": name, "data": {…}}`, or
-`event: log_update` with `data: {"timestamp", "logs"}`. Most names are ComfyUI's own websocket messages passed through. Two
-messages have no name: the machine's acceptance of the run (`{"prompt_id", "number", "node_errors"}`), which is where the
-hosted platform tells the run's id, and its refusal (`{"error", "node_errors"}`).
+`event: log_update` with `data: {"timestamp", "logs"}`. Most names are ComfyUI's own websocket messages passed through.
+Two messages have no name: the machine's acceptance of the run (`{"prompt_id", "number", "node_errors"}`), which is
+where the hosted platform tells the run's id, and its refusal (`{"error", "node_errors"}`).
 
 `decode(encode(event)) == event` holds for every event.
 """
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .models import Failure, RunStatus
+from .shapes import is_object
 
 Payload = dict[str, Any]
 """The JSON of one message; what custom nodes send passes through, so its values can be anything."""
@@ -189,7 +190,7 @@ def decode(message: str, data: str) -> RunEvent:
         payload: Any = json.loads(data)
     except ValueError:
         return Unknown(message, data)
-    if not isinstance(payload, dict):
+    if not is_object(payload):
         return Unknown(message, payload)
     if message == "log_update":
         return LogLine(str(payload.get("logs", "")), payload.get("timestamp"))
@@ -203,8 +204,8 @@ def decode_payload(payload: Payload) -> RunEvent:
         return _decode_unnamed(payload)
     if name in PHASES:
         return Phase(name, data)
-    reader = _READERS.get(name) if isinstance(name, str) and isinstance(data, dict) else None
-    if reader is None:
+    reader = _READERS.get(name) if isinstance(name, str) else None
+    if reader is None or not is_object(data):
         return Unknown(name if isinstance(name, str) else None, data)
     try:
         return reader(data)
@@ -215,11 +216,11 @@ def decode_payload(payload: Payload) -> RunEvent:
 def _decode_unnamed(payload: Payload) -> RunEvent:
     run_id, error = payload.get("prompt_id"), payload.get("error")
     node_errors = payload.get("node_errors")
-    node_errors = node_errors if isinstance(node_errors, dict) else {}
+    node_errors = node_errors if is_object(node_errors) else {}
     if isinstance(run_id, str):
         number = payload.get("number")
         return Accepted(run_id, int(number) if isinstance(number, (int, float)) else 0)
-    if isinstance(error, dict):
+    if is_object(error):
         words = [str(error[key]) for key in ("message", "details") if error.get(key)]
         return Rejected(Failure(message=" ".join(words), exception_type=error.get("type")), node_errors)
     return Unknown(None, payload)
@@ -272,13 +273,18 @@ def encode(event: RunEvent) -> tuple[str, Payload]:
         case Accepted(run_id, number):
             return "event_update", {"prompt_id": run_id, "number": number, "node_errors": {}}
         case Rejected(failure, node_errors):
-            error = {"type": failure.exception_type, "message": failure.message, "details": "", "extra_info": {}}
+            error: Payload = {
+                "type": failure.exception_type,
+                "message": failure.message,
+                "details": "",
+                "extra_info": {},
+            }
             return "event_update", {"error": error, "node_errors": dict(node_errors)}
         case Phase(name, None):
             return "event_update", {"event": name}
         case Phase(name, detail):
             return "event_update", {"event": name, "data": detail}
-        case Unknown(None, data) if isinstance(data, dict):
+        case Unknown(None, data) if is_object(data):
             return "event_update", data
         case Unknown(name, data):
             return "event_update", {"event": name, "data": data}

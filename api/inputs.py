@@ -1,8 +1,8 @@
 """What a graph asks for and gives: its External input nodes, its outputs, and the check of values against them.
 
-A deployment's inputs are the nodes of its graph whose class name starts with `ComfyUIDeployExternal`. The hosted platform
-lists them as `input_types`, but leaves some classes out and does not tell which ones a run cannot do without, so both
-sides read the graph itself where they have it.
+A deployment's inputs are the nodes of its graph whose class name starts with `ComfyUIDeployExternal`. The hosted
+platform lists them as `input_types`, but leaves some classes out and does not tell which ones a run cannot do without,
+so both sides read the graph itself where they have it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import InvalidInput, quote
 from .models import Deployment, DeploymentInput, DeploymentOutput, Graph
+from .shapes import is_array, is_object
 
 PREFIX = "ComfyUIDeployExternal"
 
@@ -113,8 +114,8 @@ def declared_inputs(deployment: Deployment) -> list[DeploymentInput] | None:
 def check_inputs(declared: Sequence[DeploymentInput], values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a run, brought to the types that the deployment declares.
 
-    Raises InvalidInput, with the id of the input, for one that does not exist, is missing, has the wrong type or is out of
-    its limits. URLs are not opened.
+    Raises InvalidInput, with the id of the input, for one that does not exist, is missing, has the wrong type or is out
+    of its limits. URLs are not opened.
     """
     by_id = {each.input_id: each for each in declared}
     for input_id in values:
@@ -135,10 +136,10 @@ def _list(known: Iterable[str]) -> str:
 
 
 def _node(node: Any) -> tuple[str, Mapping[str, Any]]:
-    if not isinstance(node, dict):
+    if not is_object(node):
         return "", {}
     fields = node.get("inputs")
-    return str(node.get("class_type", "")), fields if isinstance(fields, dict) else {}
+    return str(node.get("class_type", "")), fields if is_object(fields) else {}
 
 
 def _declared(class_type: str, input_id: str, fields: Mapping[str, Any]) -> DeploymentInput:
@@ -161,7 +162,7 @@ def _declared(class_type: str, input_id: str, fields: Mapping[str, Any]) -> Depl
 
 def is_link(value: Any) -> bool:
     """Whether a node's input is connected to another node: `[node_id, output_index]`."""
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
+    return is_array(value) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
 
 
 def _has_value(value: Any) -> bool:
@@ -183,7 +184,7 @@ def _options(value: Any) -> list[str] | None:
             value = json.loads(value)
         except ValueError:
             return None
-    return [str(item) for item in value] if isinstance(value, list) else None
+    return [str(item) for item in value] if is_array(value) else None
 
 
 def _checked(declared: DeploymentInput, value: Any) -> Any:
@@ -224,7 +225,7 @@ def _check_url(value: Any) -> str:
 def _check_batch(value: Any) -> str:
     """A batch travels as a text that holds a JSON array; ComfyUI takes a real list for a link."""
     urls = json.loads(value) if isinstance(value, str) else value
-    if not isinstance(urls, list) or not urls:
+    if not is_array(urls) or not urls:
         raise ValueError("not a list of URLs")
     return json.dumps([_check_url(url) for url in urls])
 

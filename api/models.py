@@ -1,7 +1,7 @@
 """Every record on the wire. This module is the contract between the client, our server and the hosted platform.
 
-Field names are the platform's. Unknown fields are ignored, so that an older version of this package reads the answers of
-a newer platform.
+Field names are the platform's. Unknown fields are ignored, so that an older version of this package reads the answers
+of a newer platform.
 """
 
 from __future__ import annotations
@@ -9,21 +9,24 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from .shapes import is_array, is_object
+
 _TIMESTAMP = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?\s*(?P<zone>Z|[+-]\d\d(?::?\d\d)?Z?)?"
+    r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?"
+    r"\s*(?P<zone>Z|[+-]\d\d(?::?\d\d)?Z?)?"
 )
 
 
 def parse_timestamp(value: Any) -> Any:
     """A point in time from any of the five shapes that the hosted platform writes, one of which is not valid ISO 8601.
 
-    All of them are UTC: with a blank or a `T`, with no zone, `Z`, `+00:00`, or `+00Z`. Other values are returned as they
-    are, for pydantic to accept or refuse.
+    All of them are UTC: with a blank or a `T`, with no zone, `Z`, `+00:00`, or `+00Z`. Other values are returned as
+    they are, for pydantic to accept or refuse.
     """
     if not isinstance(value, str) or not (match := _TIMESTAMP.fullmatch(value.strip())):
         return value
@@ -137,17 +140,17 @@ class NodeMeta(Record):
 
 def _known_items(value: Any) -> Any:
     """Keep what has the shape of an output; errors and timings travel in the same field on the hosted platform."""
-    if not isinstance(value, dict):
+    if not is_object(value):
         return {}
     kept: dict[str, list[Any]] = {}
     for kind, items in value.items():
-        if isinstance(items, list):
+        if is_array(items):
             kept[kind] = [item for item in items if _is_file(item) or isinstance(item, (str, bool))]
     return {kind: items for kind, items in kept.items() if items}
 
 
 def _is_file(item: Any) -> bool:
-    return isinstance(item, OutputFile) or (isinstance(item, dict) and isinstance(item.get("url"), str))
+    return isinstance(item, OutputFile) or (is_object(item) and isinstance(item.get("url"), str))
 
 
 class RunOutput(Record):
@@ -211,8 +214,14 @@ class RunQueued(Record):
     run_id: Id
 
 
-InputValue = str | int | float | bool | list[Any]
-"""What an input of a run may be on the wire; a list is a batch. Its items are checked against the deployment's inputs."""
+def _input_value(value: Any) -> Any:
+    if isinstance(value, (str, int, float, bool, list)):
+        return cast("Any", value)
+    raise ValueError("has to be a text, a number, true, false or a list")
+
+
+InputValue = Annotated[Any, BeforeValidator(_input_value)]
+"""What an input of a run may be on the wire; what it has to be is checked against the deployment's inputs."""
 
 
 class RunRequest(Record):

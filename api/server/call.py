@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ..errors import Problem, Unauthorized, Unprocessable
 from ..models import Record, canonical_id
+from ..shapes import is_array, is_object
 from .platform import Platform
 from .store.keys import Owner
 
@@ -28,15 +29,15 @@ class Call:
     owner: Owner
 
     async def json(self) -> dict[str, Any]:
-        """The body as a JSON object; Unprocessable when it is none. Too large a body is refused by aiohttp's own limit."""
+        """The body as a JSON object; Unprocessable when it is none. aiohttp itself refuses one that is too large."""
         text = await self.request.text()
         try:
             body: Any = json.loads(text, parse_constant=_refuse_constant) if text else None
         except ValueError as error:
             raise unprocessable("body", f"is not JSON: {error}") from error
-        if not isinstance(body, dict):
+        if not is_object(body):
             raise unprocessable("body", "has to be a JSON object" if text else "is missing")
-        return body  # pyright: ignore[reportUnknownVariableType] validated by the caller's record
+        return body
 
     async def body(self, record: type[R]) -> R:
         """The body as a record; Unprocessable, with the path of each wrong field, when it is none."""
@@ -79,7 +80,7 @@ PublicHandler = Callable[[web.Request, Platform], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Endpoint(Generic[H]):
-    """One row of the API: who answers what. Paths are without the prefix `/api`, under which they are served as well."""
+    """One row of the API: who answers what. Paths are without `/api`, under which they are served as well."""
 
     method: str
     path: str
@@ -89,9 +90,8 @@ class Endpoint(Generic[H]):
 def reply(record: Record | list[Any] | dict[str, Any]) -> web.Response:
     """An answer with a record, or a list of records, as JSON."""
     content: Any = record.model_dump(mode="json") if isinstance(record, Record) else record
-    if isinstance(content, list):
-        items: list[Any] = content  # pyright: ignore[reportUnknownVariableType] records or JSON
-        content = [item.model_dump(mode="json") if isinstance(item, Record) else item for item in items]
+    if is_array(content):
+        content = [item.model_dump(mode="json") if isinstance(item, Record) else item for item in content]
     return web.json_response(content)
 
 

@@ -1,7 +1,7 @@
 """The dispatcher: gives waiting runs to machines with a free slot, and sees each of them to its end.
 
-A run is claimed with a lease that is renewed while this process works on it. When the process dies, the lease runs out and
-whoever comes next takes the run up again.
+A run is claimed with a lease that is renewed while this process works on it. When the process dies, the lease runs out
+and whoever comes next takes the run up again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -104,10 +105,9 @@ class Dispatcher:
         while True:
             self._wake.clear()
             await self._survive(self._claim_all())
-            try:
+            # Not for ever: another process may have accepted a run.
+            with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._config.lease_seconds / 3)
-            except asyncio.TimeoutError:
-                pass  # another process may have accepted a run
 
     async def _keep_leases_for_ever(self) -> None:
         while True:
@@ -182,7 +182,7 @@ class Dispatcher:
         """Write down how the execution ended."""
         run, runs = active.run, self._store.runs
         live = self._feed.live(run.id)
-        seen = {"progress": live.progress, "live_status": live.text} if live else {}
+        seen: dict[str, Any] = {"progress": live.progress, "live_status": live.text} if live else {}
         if not active.execution.cancelled():
             await self._settle_result(run, active.execution.exception(), seen)
         elif active.stop is _Stop.CANCEL:
@@ -197,7 +197,7 @@ class Dispatcher:
 
     async def _settle_result(self, run: ClaimedRun, error: BaseException | None, seen: dict[str, Any]) -> None:
         if error is None:
-            await self._store.runs.advance(run, RunStatus.SUCCESS, **seen)
+            await self._store.runs.advance(run, RunStatus.SUCCESS)
             log.info("run %s: success", run.id)
             return
         if isinstance(error, MachineError):

@@ -7,7 +7,7 @@ steps in between and never holds up a run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from ..events import LiveStatus, NodeProgress, RunEvent
@@ -79,7 +79,7 @@ class Feed:
         self._live.pop(run_id, None)
 
     @contextmanager
-    def subscribe(self, run_id: str) -> Iterator[Subscription]:
+    def subscribe(self, run_id: str) -> Generator[Subscription, None, None]:
         """Follow a run until the block ends."""
         subscription = Subscription()
         self._subscriptions.setdefault(run_id, set()).add(subscription)

@@ -1,7 +1,7 @@
 """Objects: the bytes of files and outputs, in a folder, behind signed URLs that expire.
 
-A signature covers the method, the key, the content type, the size and the time of expiry, so a URL that was given out for
-one upload can do nothing else. Keys are made by the server; no name from outside becomes a path.
+A signature covers the method, the key, the content type, the size and the time of expiry, so a URL that was given
+out for one upload can do nothing else. Keys are made by the server; no name from outside becomes a path.
 """
 
 from __future__ import annotations
@@ -88,12 +88,11 @@ class Objects:
     def _granted(self, key: str, query: dict[str, str]) -> Grant:
         try:
             grant = Grant(query["m"], key, query["t"], int(query.get("n", 0)), int(query["e"]))
-            is_ours = hmac.compare_digest(self._signature(grant).encode(), query["s"].encode())
+            if hmac.compare_digest(self._signature(grant).encode(), query["s"].encode()):
+                return grant
         except (KeyError, ValueError):
-            is_ours = False
-        if not is_ours:
-            raise Forbidden("This URL was not made by this server, or was changed")
-        return grant  # pyright: ignore[reportPossiblyUnboundVariable] bound whenever it is ours
+            pass  # the same answer as for a wrong signature
+        raise Forbidden("This URL was not made by this server, or was changed")
 
     def _signature(self, grant: Grant) -> str:
         text = "\n".join(map(str, (grant.method, grant.key, grant.content_type, grant.size, grant.expires)))
@@ -165,7 +164,7 @@ async def _write(path: Path, chunks: AsyncIterable[bytes], *, limit: int | None)
     return written
 
 
-def _finish(file: BinaryIO, rest: bytes) -> None:
+def _finish(file: BinaryIO, rest: bytearray) -> None:
     file.write(rest)
     file.flush()
     os.fsync(file.fileno())  # what was accepted survives a power cut

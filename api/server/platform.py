@@ -52,7 +52,7 @@ async def open_platform(
     config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock(config.data / "server.lock", timeout=0)
     try:
-        lock.acquire()
+        lock.acquire()  # pyright: ignore[reportUnknownMemberType] filelock leaves a parameter untyped
     except Timeout:
         raise ConfigurationError(
             f"Another server uses {config.data}. Stop it, or give --data another folder."

@@ -4,9 +4,10 @@ import asyncio
 import json
 import os
 import tempfile
+import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -17,10 +18,9 @@ import aiohttp
 from .installations import Installation, provide
 from .messages import CLIENT_FEATURES, Json, Message, read_message
 from .process import ComfyUIError, Process, launch, prepare_environment
-from .workspace import lay_out
+from .workspace import lay_out, page_options
 
 HISTORY_POLL_SECONDS = 0.1
-CONNECT_SECONDS = 10
 
 
 class Outcome(Enum):
@@ -59,7 +59,7 @@ class Instance:
         self._session = session
         self._messages: list[Message] = []
         self._news = asyncio.Condition()
-        self._is_listening = False
+        self._is_gone = False
         self._of_others: set[str] = set()
 
     def log(self) -> str:
@@ -101,16 +101,24 @@ class Instance:
 
         Raises ComfyUIError when the prompt has not ended by then or ComfyUI died.
         """
-        try:
-            await asyncio.wait_for(self._end_of(prompt_id), timeout)
-        except asyncio.TimeoutError as error:
-            raise ComfyUIError(
-                f"Prompt {prompt_id} has not ended after {timeout} s.\n{self._process.log_tail()}"
-            ) from error
+        if prompt_id in self._of_others:
+            await self._poll_history(prompt_id, timeout)
+        else:
+            await self.wait_for_message(lambda message: message.ends(prompt_id), timeout=timeout)
         record = await self.history(prompt_id)
         if record is None:
             raise ComfyUIError(f"ComfyUI ended prompt {prompt_id} without a history of it.")
         return Execution(prompt_id, read_outcome(record), self._messages_about(prompt_id), record)
+
+    async def wait_for_message(self, is_wanted: Callable[[Message], bool], *, timeout: float = 60) -> Message:
+        """The first message, among those heard so far and those to come, that `is_wanted` says yes to.
+
+        Raises ComfyUIError when none has come after `timeout` seconds or ComfyUI died.
+        """
+        try:
+            return await asyncio.wait_for(self._first(is_wanted), timeout)
+        except asyncio.TimeoutError as error:
+            raise ComfyUIError(f"No such message came in {timeout} s.\n{self._process.log_tail()}") from error
 
     async def interrupt(self) -> None:
         """Ask ComfyUI to stop the prompt that it is executing; does nothing when it is idle."""
@@ -130,18 +138,14 @@ class Instance:
         async with self._session.get("/view", params=query, raise_for_status=True) as response:
             return await response.read()
 
-    async def listen(self, connected: asyncio.Event) -> None:
-        """Collect websocket messages until cancelled or until ComfyUI goes away. The task belongs to `start`."""
-        async with self._session.ws_connect("/ws", params={"clientId": self.client_id}, max_msg_size=0) as socket:
-            self._is_listening = True
-            try:
-                await socket.send_json(CLIENT_FEATURES)
-                connected.set()
-                async for received in socket:
-                    await self._collect(read_message(received))
-            finally:
-                self._is_listening = False
-                await self._collect(None)
+    async def listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Collect websocket messages until cancelled or until ComfyUI goes away. `connected` runs this."""
+        try:
+            async for received in socket:
+                await self._collect(read_message(received))
+        finally:
+            self._is_gone = True
+            await self._collect(None)
 
     async def _collect(self, message: Message | None) -> None:
         async with self._news:
@@ -149,18 +153,24 @@ class Instance:
                 self._messages.append(message)
             self._news.notify_all()
 
-    async def _end_of(self, prompt_id: str) -> None:
-        if prompt_id in self._of_others:
-            while await self.history(prompt_id) is None:
-                await asyncio.sleep(HISTORY_POLL_SECONDS)
-            return
-        async with self._news:
-            await self._news.wait_for(lambda: self._has_ended(prompt_id) or not self._is_listening)
-        if not self._has_ended(prompt_id):
-            raise ComfyUIError(f"ComfyUI went away during prompt {prompt_id}.\n{self._process.log_tail()}")
+    async def _poll_history(self, prompt_id: str, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while await self.history(prompt_id) is None:
+            if time.monotonic() > deadline:
+                raise ComfyUIError(f"Prompt {prompt_id} has no history after {timeout} s.\n{self._process.log_tail()}")
+            await asyncio.sleep(HISTORY_POLL_SECONDS)
 
-    def _has_ended(self, prompt_id: str) -> bool:
-        return any(message.ends(prompt_id) for message in self._messages)
+    async def _first(self, is_wanted: Callable[[Message], bool]) -> Message:
+        seen = 0
+        async with self._news:
+            while True:
+                for message in self._messages[seen:]:
+                    if is_wanted(message):
+                        return message
+                if self._is_gone:
+                    raise ComfyUIError(f"ComfyUI closed its websocket.\n{self._process.log_tail()}")
+                seen = len(self._messages)
+                await self._news.wait()
 
     def _messages_about(self, prompt_id: str) -> list[Message]:
         about = [index for index, message in enumerate(self._messages) if message.is_about(prompt_id)]
@@ -183,7 +193,7 @@ async def start(
     custom_nodes: Mapping[str, Path] | None = None,
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
-) -> AsyncIterator[Instance]:
+) -> AsyncGenerator[Instance]:
     """Run a ComfyUI in a temporary folder for as long as the `async with` block lasts.
 
     `custom_nodes` maps folder names to the node packages to install under them, `environment` adds variables, and
@@ -193,27 +203,29 @@ async def start(
     provide(installation)
     # ComfyUI has a handle on its log until the very end, and Windows removes no file that is open.
     with tempfile.TemporaryDirectory(prefix="comfyui-", ignore_cleanup_errors=True) as folder:
-        workspace = Path(folder).resolve()
-        page = lay_out(workspace, installation, custom_nodes or {})
+        workspace = Path(folder)
+        lay_out(workspace, installation, custom_nodes or {})
         variables = prepare_environment(os.environ, environment or {})
-        process = await launch(python, workspace, [*page, *arguments], variables)
+        process = await launch(python, workspace, [*page_options(workspace), *arguments], variables)
         try:
             async with aiohttp.ClientSession(process.url) as session:
                 await process.wait_until_ready(session)
-                async with listening(Instance(process, session)) as instance:
+                async with connected(process, session) as instance:
                     yield instance
         finally:
             await process.stop()
 
 
 @asynccontextmanager
-async def listening(instance: Instance) -> AsyncIterator[Instance]:
-    """Have an instance collect websocket messages during the block."""
-    connected = asyncio.Event()
-    listener = asyncio.create_task(instance.listen(connected))
-    try:
-        await asyncio.wait_for(connected.wait(), CONNECT_SECONDS)
-        yield instance
-    finally:
-        listener.cancel()
-        await asyncio.gather(listener, return_exceptions=True)
+async def connected(process: Process, session: aiohttp.ClientSession) -> AsyncGenerator[Instance]:
+    """An instance that collects its websocket messages during the block."""
+    instance = Instance(process, session)
+    async with session.ws_connect("/ws", params={"clientId": instance.client_id}, max_msg_size=0) as socket:
+        await socket.send_json(CLIENT_FEATURES)
+        listener = asyncio.create_task(instance.listen(socket))
+        try:
+            yield instance
+        finally:
+            listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await listener

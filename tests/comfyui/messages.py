@@ -61,7 +61,8 @@ def read_binary(content: bytes) -> Message | None:
         case 4:
             metadata, image = split_counted(body)
             return Message("preview", json.loads(metadata), image)
-    return None
+        case _:
+            return None
 
 
 def split_counted(body: bytes) -> tuple[bytes, bytes]:

@@ -13,6 +13,7 @@ LOG_FILE = "comfyui.log"
 LOG_TAIL_CHARACTERS = 4000
 START_SECONDS = 120
 STOP_SECONDS = 5
+ANSWER_TIMEOUT = aiohttp.ClientTimeout(total=5)
 POLL_SECONDS = 0.05
 
 
@@ -44,9 +45,9 @@ class Process:
             if self._process.returncode is not None:
                 raise ComfyUIError(f"ComfyUI ended with {self._process.returncode} at start. {self.log_tail()}")
             try:
-                async with session.get("/system_stats", raise_for_status=True):
+                async with session.get("/system_stats", raise_for_status=True, timeout=ANSWER_TIMEOUT):
                     return
-            except aiohttp.ClientConnectionError:
+            except (aiohttp.ClientConnectionError, asyncio.TimeoutError):
                 await asyncio.sleep(POLL_SECONDS)
         raise ComfyUIError(f"ComfyUI does not answer {START_SECONDS} s after its start. {self.log_tail()}")
 

@@ -33,6 +33,19 @@ def lay_out(workspace: Path, installation: Installation, custom_nodes: Mapping[s
         link_folder(workspace / "custom_nodes" / name, package)
 
 
+def page_options(workspace: Path) -> list[str]:
+    """Options that have ComfyUI serve an empty page of its own, so that it starts without its front end's package.
+
+    Empty for versions that carry their page with them.
+    """
+    if "--front-end-root" not in (workspace / "comfy" / "cli_args.py").read_text(encoding="utf-8"):
+        return []
+    page = workspace / "page"
+    page.mkdir()
+    (page / "index.html").write_text("<!doctype html><title>No page</title>", encoding="utf-8")
+    return ["--front-end-root", str(page)]
+
+
 def is_code(entry: Path) -> bool:
     return entry.is_dir() and not entry.name.startswith(".") and entry.name not in (*OWN_FOLDERS, *UNUSED_FOLDERS)
 

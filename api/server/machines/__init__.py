@@ -1,7 +1,7 @@
 """Machines: whatever executes a run.
 
-A machine turns a job into run events and outputs. It knows nothing of the database, of HTTP or of other runs, so a kind of
-machine is one file here: `builtin` works in this process, others talk to a ComfyUI somewhere.
+A machine turns a job into run events and outputs. It knows nothing of the database, of HTTP or of other runs, so a
+kind of machine is one file here: `builtin` works in this process, others talk to a ComfyUI somewhere.
 """
 
 from __future__ import annotations

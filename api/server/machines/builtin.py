@@ -13,6 +13,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from io import BytesIO
 from typing import Any
 
@@ -25,6 +26,7 @@ from ...errors import OutpostError
 from ...events import ExecutionStarted, ExecutionSucceeded, LiveStatus, NodeProgress, NodeStarted
 from ...inputs import PREFIX, InputKind, input_kind, is_link
 from ...models import Failure
+from ...shapes import is_array, is_object
 from . import Emit, Job, MachineError, OutputBytes
 
 Pixels = NDArray[np.uint8]
@@ -48,14 +50,12 @@ class Picture:
         """[H, W, 3] or [H, W, 4], 0 to 255."""
         if self.computed is not None:
             return self.computed
-        with Image.open(BytesIO(self.encoded or b"")) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(
-                    f"an image of {image.width} x {image.height} pixels is above the limit of {MAX_PIXELS}"
-                )
-            upright = ImageOps.exif_transpose(image)
-            has_alpha = upright.has_transparency_data
-            return np.asarray(upright.convert("RGBA" if has_alpha else "RGB"))
+        image: Image.Image = Image.open(BytesIO(self.encoded or b""))
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"an image of {width} x {height} pixels is above the limit of {MAX_PIXELS}")
+        upright: Image.Image = ImageOps.exif_transpose(image)
+        return np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"), np.uint8)
 
     def to_png(self) -> bytes:
         """The image as a PNG file."""
@@ -94,7 +94,7 @@ class _Execution:
         self.emit(ExecutionSucceeded(self.job.run_id))
 
     async def _execute(self, node_id: str, node_class: str) -> tuple[Any, ...]:
-        fields = Fields(self._resolve(self.job.workflow_api[node_id].get("inputs", {})))
+        fields = Fields(self._resolve(self.job.workflow_api[node_id].get("inputs") or {}))
         node = _external if node_class.startswith(PREFIX) else NODES[node_class]
         try:
             return await node(Call(self, node_id, node_class, fields))
@@ -164,10 +164,10 @@ async def _external(call: Call) -> tuple[Any, ...]:
 
 
 def _json_list(text: Any) -> list[Any]:
-    value = json.loads(text) if isinstance(text, str) else text
-    if not isinstance(value, list) or not value:
+    value: Any = json.loads(text) if isinstance(text, str) else text
+    if not is_array(value) or not value:
         raise ValueError("a batch is a list of the URLs of images")
-    return value  # pyright: ignore[reportUnknownVariableType] what it holds is checked where it is read
+    return value
 
 
 async def _read_picture(call: Call, url: Any) -> Picture:
@@ -216,9 +216,8 @@ def _each(compute: Callable[[Pixels, Fields], Pixels]) -> Node:
 
 
 def _invert(pixels: Pixels, fields: Fields) -> Pixels:
-    inverted = pixels.copy()
-    np.subtract(255, inverted[..., :3], out=inverted[..., :3])
-    return inverted
+    colour = 255 - pixels[..., :3]
+    return np.concatenate([colour, pixels[..., 3:]], axis=-1)
 
 
 _RESAMPLING = {
@@ -314,24 +313,24 @@ NODES: dict[str, Node] = {
 
 
 def _order(graph: Mapping[str, Any]) -> list[str]:
-    """Every node after the ones that it takes something from. Raises MachineError for a graph that cannot be executed."""
-    order: dict[str, None] = {}
-    for node_id in graph:
-        _visit(graph, node_id, order, path=())
-    return list(order)
+    """Every node after the ones that it takes something from. MachineError for a graph that cannot be executed."""
+    try:
+        return list(TopologicalSorter({node_id: _sources(graph, node_id) for node_id in graph}).static_order())
+    except CycleError as error:
+        raise MachineError(Failure(message="The graph goes round in a circle", node_id=error.args[1][0])) from error
 
 
-def _visit(graph: Mapping[str, Any], node_id: str, order: dict[str, None], path: tuple[str, ...]) -> None:
-    if node_id in order:
-        return
-    node = graph.get(node_id)
-    node_class = node.get("class_type") if isinstance(node, dict) else None
-    if node_id in path:
-        raise MachineError(Failure(message="The graph goes round in a circle", node_id=node_id, node_class=node_class))
+def _sources(graph: Mapping[str, Any], node_id: str) -> list[str]:
+    """The nodes that a node is connected to."""
+    node: Any = graph[node_id]
+    node_class = node.get("class_type") if is_object(node) else None
     if not isinstance(node_class, str) or not (node_class in NODES or node_class.startswith(PREFIX)):
         message = f"The built-in machine has no such node. It is for trying out and knows: {', '.join(NODES)}."
-        raise MachineError(Failure(message=message, node_id=node_id, node_class=node_class))
-    for value in node.get("inputs", {}).values():
-        if is_link(value):
-            _visit(graph, value[0], order, (*path, node_id))
-    order[node_id] = None
+        raise MachineError(Failure(message=message, node_id=node_id, node_class=str(node_class)))
+    fields: Any = node.get("inputs", {})
+    sources = [value[0] for value in fields.values() if is_link(value)] if is_object(fields) else []
+    for source in sources:
+        if source not in graph:
+            message = f"It is connected to the node {source}, which is not in the graph"
+            raise MachineError(Failure(message=message, node_id=node_id, node_class=node_class))
+    return sources

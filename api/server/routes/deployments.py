@@ -11,7 +11,7 @@ from ..call import Call, Endpoint, Handler, reply
 
 
 class NewDeployment(Record):
-    """Body of `POST /deployment`. `version_id` is the seed's name for what the hosted platform calls `workflow_version_id`."""
+    """Body of `POST /deployment`. `version_id` is another name of `workflow_version_id`."""
 
     workflow_id: Id
     workflow_version_id: Id = Field(validation_alias=AliasChoices("workflow_version_id", "version_id"))

@@ -6,6 +6,7 @@ import mimetypes
 import secrets
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 from aiohttp import BodyPartReader, web
 
@@ -31,7 +32,8 @@ async def upload_file(call: Call) -> web.Response:
 
 async def _receive_form(call: Call) -> web.Response:
     """The hosted platform's form: one part named `file`."""
-    async for part in await call.request.multipart():
+    parts = await call.request.multipart()
+    while (part := await parts.next()) is not None:
         if isinstance(part, BodyPartReader) and part.name == "file":
             return await _receive_part(call, part)
     raise unprocessable("body.file", "Field required")
@@ -69,7 +71,7 @@ def _new_row(call: Call, name: str, content_type: str, size: int) -> FileRow:
 
 def _ticket(call: Call, row: FileRow) -> UploadTicket:
     objects, seconds = call.platform.objects, call.platform.config.url_seconds
-    kind = {"key": row.object_key, "content_type": row.content_type, "seconds": seconds}
+    kind: dict[str, Any] = {"key": row.object_key, "content_type": row.content_type, "seconds": seconds}
     return UploadTicket(
         file_id=row.id,
         upload_url=objects.sign(call.base_url, method="PUT", size=row.size, **kind),

@@ -13,6 +13,7 @@ from ...errors import BadRequest, Conflict, InvalidInput, Unprocessable
 from ...events import OutputReady, StatusChanged, decode_payload, to_sse
 from ...inputs import check_inputs, inputs_of
 from ...models import CancelResult, Run, RunOutput, RunQueued, RunRequest, RunStatus
+from ...shapes import is_object
 from ..call import Call, Endpoint, Handler, reply, unprocessable
 from ..feed import Subscription
 
@@ -123,9 +124,9 @@ def _with_urls(call: Call, data: Mapping[str, list[Any]]) -> dict[str, list[Any]
 
 
 def _with_url(call: Call, item: Any) -> Any:
-    if not isinstance(item, dict) or "object" not in item:
+    if not is_object(item) or "object" not in item:
         return item
-    fields: dict[str, Any] = {**item}
+    fields = {**item}
     url = call.platform.objects.sign(
         call.base_url,
         method="GET",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ...errors import NotFound
@@ -39,13 +40,13 @@ class Database:
         return self._engine.dialect.name != "sqlite"
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncGenerator[AsyncConnection, None]:
         """A connection for statements that change nothing; each sees the newest data."""
         async with self._engine.connect() as connection:
             yield await connection.execution_options(**{_IS_READ: True})
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self) -> AsyncGenerator[AsyncConnection, None]:
         """One transaction: everything in the block happens, or nothing of it."""
         async with self._engine.begin() as connection:
             yield connection
@@ -64,8 +65,8 @@ def open_database(url: str, *, now: Callable[[], datetime] = utc_now) -> Databas
     """Connect lazily to the database at an SQLAlchemy URL with an async driver."""
     engine = create_async_engine(url)
     if engine.dialect.name == "sqlite":
-        sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return Database(engine, now=now)
 
 
@@ -101,7 +102,7 @@ Row = dict[str, Any]
 """One row of a result; which columns it has is the query's choice, hence Any."""
 
 
-async def fetch(database: Database, query: sa.Select[Any]) -> list[Row]:
+async def fetch(database: Database, query: sa.Executable) -> list[Row]:
     """The rows that a query finds."""
     async with database.read() as connection:
         return [dict(row) for row in (await connection.execute(query)).mappings()]

@@ -60,7 +60,7 @@ class RunStore:
     async def create(
         self, owner: Owner, deployment: Deployment, *, request: RunRequest, run_timeout: float, key: str | None = None
     ) -> str:
-        """Accept a run; its id. The same idempotency `key` again gives the same run, and Conflict for another request."""
+        """Accept a run; its id. The same idempotency `key` gives the same run, and Conflict for another request."""
         now, run_id = self._database.now(), str(uuid4())
         row = {
             "id": run_id,
@@ -161,7 +161,7 @@ class RunStore:
         live_status: str | None = None,
         events: Sequence[RunEvent] = (),
     ) -> bool:
-        """Move a run that this process holds to another status, after logging `events`; False when it is no longer held."""
+        """Move a run that this process holds to another status, after logging `events`; False when it is not held."""
         values: dict[str, Any] = {"progress": progress, "live_status": live_status}
         values = {name: value for name, value in values.items() if value is not None}
         if failure:
@@ -200,8 +200,8 @@ class RunStore:
     async def recover(self, *, all_of_them: bool = False) -> list[str]:
         """Take up the runs of a server that is gone; the ids of those that wait again.
 
-        A run whose lease has run out is queued again, with its outputs forgotten; it is cancelled if that was asked for,
-        and failed if it was begun too often. `all_of_them`: no other server can be at work, so no lease counts.
+        A run whose lease has run out is queued again, with its outputs forgotten; it is cancelled if that was asked
+        for, and failed if it was begun too often. `all_of_them`: no other server can be at work, so no lease counts.
         """
         now = self._database.now()
         query = sa.select(runs.c.id, runs.c.lease, runs.c.attempts, runs.c.is_cancel_requested)

@@ -1,0 +1,266 @@
+"""The platform's API over HTTP: the API key, typed errors, retries of what is safe to repeat, answers as records."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..errors import (
+    ApiError,
+    ConfigurationError,
+    ConnectionFailed,
+    InvalidInput,
+    OutpostError,
+    RateLimited,
+    ServerError,
+    Unavailable,
+    from_response,
+)
+from ..models import canonical_id
+from ..settings import Connection
+from .http import Answer, Body, Message, Wire
+
+log = logging.getLogger("outpost.client")
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[Any]]
+
+MAX_RETRIES = 3
+LONGEST_RETRY_AFTER = 60.0
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long to wait for what, in seconds."""
+
+    connect: float = 10.0
+    read: float = 30.0
+    """Without a byte of an answer."""
+    submit: float = 120.0
+    """For the answer to a POST: the hosted platform asks the machine before it answers, six times if need be."""
+    sync: float = 3600.0
+    """For the answer to a synchronous run, which comes at its end."""
+    transfer: float = 60.0
+    """Without a byte of a file moving."""
+    silence: float = 60.0
+    """Without a byte of a stream; our server writes at least every 15 s. Elsewhere it is time to look after the run."""
+    quiet: float = 1800.0
+    """Without a byte of the hosted platform's streams, which stay silent while a machine starts or a node works."""
+    identify: float = 3.0
+    """For the id of a run that is to be cancelled right after it was submitted."""
+    cancel: float = 5.0
+    """For everything that has to be done to cancel a run."""
+    unreachable: float = 300.0
+    """During which a platform may fail to answer before a run is given up."""
+    settle: float = 30.0
+    """Between the machine's last word on a run and the platform's record of it."""
+    poll_first: float = 0.25
+    poll_last: float = 5.0
+
+
+def is_retryable(error: OutpostError, *, method: str, is_repeatable: bool = False) -> bool:
+    """Whether a request may be sent again after this error, without doing anything twice.
+
+    `is_repeatable` says that the server recognises a second sending: it has an Idempotency-Key and the server heeds it.
+    """
+    is_safe = method in _IDEMPOTENT or is_repeatable
+    match error:
+        case RateLimited():
+            return (error.retry_after or 0) <= LONGEST_RETRY_AFTER
+        case ConnectionFailed():
+            return is_safe or not error.was_sent
+        case Unavailable():
+            return is_safe and (error.retry_after or 0) <= LONGEST_RETRY_AFTER
+        case _:
+            return False
+
+
+def retry_delay(attempt: int, *, retry_after: float | None = None, chance: float = 1.0) -> float:
+    """Seconds to wait after attempt number `attempt`, from 1: the server's wish, else exponential with full jitter."""
+    if retry_after is not None:
+        return min(retry_after, LONGEST_RETRY_AFTER)
+    return chance * min(8.0, 0.5 * 2 ** (attempt - 1))
+
+
+def checked_id(value: str) -> str:
+    """An id in its usual spelling; InvalidInput when it is none. The hosted platform answers 500 to those."""
+    try:
+        return canonical_id(value)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
+
+
+class Platform:
+    """The API of one platform. Everything here raises ApiError, ConnectionFailed or ConfigurationError."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        wire: Wire,
+        timeouts: Timeouts,
+        sleep: Sleep = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.connection = connection
+        self.timeouts = timeouts
+        self.is_outpost: bool | None = None
+        """Whether it is a server of this package, which heeds idempotency keys and resumes streams. None: unknown."""
+        self._wire = wire
+        self._sleep = sleep
+        self._chance = chance
+
+    async def get(self, path: str, kind: type[T], *, params: Mapping[str, str | int] | None = None) -> T:
+        """Read something."""
+        if params:
+            path = f"{path}?{urlencode(params)}"
+        return await self._record("GET", path, kind)
+
+    async def post(
+        self,
+        path: str,
+        kind: type[T],
+        *,
+        json: Mapping[str, Any] | None = None,  # the body's values are the caller's
+        body: Body | None = None,
+        content_type: str = "application/json",
+        read: float | None = None,
+    ) -> T:
+        """Do something, once."""
+        if json is not None:
+            body = json_body(json)
+        headers = {"Content-Type": content_type} if body else {}
+        return await self._record("POST", path, kind, headers=headers, body=body, read=read or self.timeouts.submit)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncGenerator[AsyncGenerator[Message, None], None]:
+        """The server-sent events of an answer, while it is open."""
+        body = json_body(json) if json is not None else None
+        sent = {"Accept": "text/event-stream", "Cache-Control": "no-store", **(headers or {})}
+        sent |= {"Content-Type": "application/json"} if body else {}
+        sent |= {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        read = self.timeouts.silence if self.is_outpost else self.timeouts.quiet
+        async with AsyncExitStack() as stack:
+
+            async def open_() -> AsyncGenerator[Message, None]:
+                answer = await self._accepted(method, path, stack, headers=sent, body=body, read=read)
+                if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                    raise _wrong_shape(method, path, "an event stream")
+                return answer.messages()
+
+            yield await self._retrying(open_, method=method, is_keyed=idempotency_key is not None)
+
+    async def _record(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        read: float | None = None,
+    ) -> T:
+        async def exchange() -> bytes:
+            async with AsyncExitStack() as stack:
+                sent = {"Accept": "application/json", **(headers or {})}
+                answer = await self._accepted(
+                    method, path, stack, headers=sent, body=body, read=read or self.timeouts.read
+                )
+                return await answer.read()
+
+        data = await self._retrying(exchange, method=method)
+        try:
+            return TypeAdapter(kind).validate_json(data)
+        except ValidationError as error:
+            # The error would quote the answer, in which there may be presigned URLs.
+            where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
+            raise _wrong_shape(method, path, f"what it should, at {where!r}" if where else "JSON") from None
+
+    async def _accepted(
+        self,
+        method: str,
+        path: str,
+        stack: AsyncExitStack,
+        *,
+        headers: Mapping[str, str],
+        body: Body | None,
+        read: float,
+    ) -> Answer:
+        """The answer, open until the stack closes it, if it is a good one; else the error in it."""
+        answer = await stack.enter_async_context(
+            self._wire.exchange(
+                method,
+                self.connection.api_root + path,
+                headers={**headers, "Authorization": f"Bearer {self.connection.api_key}"},
+                body=body,
+                read=read,
+            )
+        )
+        self.is_outpost = self.is_outpost or "outpost-version" in answer.headers
+        if 200 <= answer.status < 300:
+            return answer
+        if 300 <= answer.status < 400:
+            raise _redirected(self.connection, answer)
+        reason = await answer.excerpt()
+        await stack.aclose()
+        raise from_response(answer.status, reason, method=method, path=path.partition("?")[0], headers=answer.headers)
+
+    async def _retrying(self, exchange: Callable[[], Awaitable[T]], *, method: str, is_keyed: bool = False) -> T:
+        attempt, was_sent = 0, False
+        while True:
+            attempt += 1
+            try:
+                return await exchange()
+            except (ApiError, ConnectionFailed) as error:
+                if isinstance(error, ConnectionFailed):
+                    error.was_sent = was_sent = was_sent or error.was_sent
+                is_repeatable = is_keyed and bool(self.is_outpost)
+                if attempt > MAX_RETRIES or not is_retryable(error, method=method, is_repeatable=is_repeatable):
+                    raise
+                retry_after = error.retry_after if isinstance(error, ApiError) else None
+            await self._sleep(retry_delay(attempt, retry_after=retry_after, chance=self._chance()))
+
+
+def json_body(data: Mapping[str, Any]) -> Body:
+    """JSON to be sent; InvalidInput for what JSON cannot say."""
+    try:
+        return Body.of(json.dumps(data, allow_nan=False, separators=(",", ":")).encode())
+    except (TypeError, ValueError):
+        raise InvalidInput(
+            "A value cannot be sent as JSON: only texts, finite numbers, booleans and lists can"
+        ) from None
+
+
+def _redirected(connection: Connection, answer: Answer) -> ConfigurationError:
+    """What to set instead of a base URL that redirects. The key is not sent after a redirect."""
+    target = urlsplit(answer.headers.get("location", ""))
+    place = f"{target.scheme}://{target.hostname}" + (f":{target.port}" if target.port else "")
+    advice = (
+        f"Set the base URL to {place}" if target.hostname and place != connection.origin else "Correct the base URL"
+    )
+    return ConfigurationError(f"{connection.base_url} redirects, and the API key is not sent after it. {advice}.")
+
+
+def _wrong_shape(method: str, path: str, expected: str) -> ServerError:
+    path = path.partition("?")[0]
+    return ServerError(
+        f"The answer to {method} {path} is not {expected}. Is the base URL that of the platform's API?", status=502
+    )

@@ -1,0 +1,70 @@
+"""What a person sees of a run while it goes on: a share of the work done and a line of text, from its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..api.events import (
+    LiveStatus,
+    NodeProgress,
+    NodesProgress,
+    Phase,
+    RunEvent,
+    StatusChanged,
+)
+from ..api.models import RunStatus
+
+PHASE_TEXTS = {
+    "queuing": "queued",
+    "gpu_ready": "the GPU is ready",
+    "comfyui_api_ready": "ComfyUI is starting",
+    "comfyui_ready": "ComfyUI is ready",
+}
+
+
+class RunProgress:
+    """Follows one run. `node_count` is how many nodes its graph has, 0 when unknown."""
+
+    def __init__(self, node_count: int, *, show: Callable[[float, str], None], clock: Callable[[], float]) -> None:
+        self._node_count = node_count
+        self._show = show
+        self._clock = clock
+        self._share = 0.0
+        self._base = 0.0
+        self._text = ""
+        self._begun = clock()
+        self.seconds: dict[str, float] = {}
+        """How long the run waited (`queue`) and worked (`run`)."""
+
+    def on_event(self, event: RunEvent) -> None:
+        """Take note of an event and show what it changes."""
+        share, text = self._share, self._text
+        match event:
+            case StatusChanged(_, status):
+                self._note(status)
+                text = status.value
+            case Phase(name) if name in PHASE_TEXTS:
+                text = PHASE_TEXTS[name]
+            case LiveStatus(_, live_text, live_share):
+                share, text = live_share, live_text
+            case NodeProgress(_, _, value, maximum) if maximum and self._node_count:
+                share = self._base + min(1.0, value / maximum) / self._node_count
+            case NodesProgress(_, nodes) if self._node_count:
+                share = sum(nodes.values()) / self._node_count
+            case _:
+                return
+        self._update(share, text, is_base=isinstance(event, LiveStatus))
+
+    def _update(self, share: float, text: str, *, is_base: bool) -> None:
+        # Shares come from different messages that do not agree to the last digit; what is shown never goes back.
+        self._share = max(self._share, min(share, 1.0))
+        self._base = self._share if is_base else self._base
+        self._text = text
+        self._show(self._share, text)
+
+    def _note(self, status: RunStatus) -> None:
+        now = self._clock()
+        if status in (RunStatus.STARTED, RunStatus.RUNNING) and "queue" not in self.seconds:
+            self.seconds["queue"], self._begun = now - self._begun, now
+        if status.is_terminal:
+            self.seconds["run"] = now - self._begun

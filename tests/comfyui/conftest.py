@@ -1,0 +1,26 @@
+"""Every test that uses the `installation` fixture runs once for each ComfyUI found on this machine."""
+
+from pathlib import Path
+
+import pytest
+
+from .installations import Installation, find_installations
+from .process import find_python
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+INSTALLATIONS = find_installations(REPOSITORY / ".cache" / "comfyui")
+
+
+def pytest_report_header() -> str:
+    return "ComfyUI: " + ", ".join(f"{found.version} ({found.folder})" for found in INSTALLATIONS)
+
+
+@pytest.fixture(scope="module", params=INSTALLATIONS, ids=lambda found: found.name)
+def installation(request: pytest.FixtureRequest) -> Installation:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """The interpreter that ComfyUI runs in, which is not the one that runs the tests."""
+    return find_python(REPOSITORY)

@@ -1,0 +1,177 @@
+"""The rules that keep the package's parts apart, small and safe to import."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(
+    path for part in ("api", "nodes") for path in (ROOT / part).rglob("*.py") if path.name != "__pycache__"
+) + [ROOT / "__init__.py"]
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 40
+
+# What each library is for is one place's business: (top-level modules, the only places that may import them).
+OWNERS = [
+    ({"torch"}, ("nodes/media.py",)),
+    ({"comfy", "comfy_execution", "server", "folder_paths", "execution"}, ("nodes/host.py",)),
+    ({"httpx", "httpx_sse", "httpcore"}, ("api/client/",)),
+    ({"sqlalchemy", "alembic", "aiosqlite"}, ("api/server/store/", "api/server/migrations/")),
+    ({"filelock"}, ("api/server/platform.py",)),
+    ({"aiohttp"}, ("api/server/",)),
+]
+
+# Which part may know which: the first prefix that fits a module counts. api/cli.py and api/doctor.py put programs together.
+CONTRACT = ("api/errors", "api/events", "api/inputs", "api/models", "api/png", "api/shapes")
+MAY_IMPORT = {
+    "api/cli": ("__init__", "api/errors", "api/settings", "api/client", "api/server", "api/doctor"),
+    "api/doctor": (*CONTRACT, "api/client", "api/console"),
+    "api/settings": CONTRACT,
+    "api/console": (),
+    "api/client": (*CONTRACT, "api/settings", "api/client"),
+    "api/server": ("__init__", *CONTRACT, "api/server"),
+    "api": CONTRACT,
+    "nodes/demo": (*CONTRACT, "api/settings", "api/client", "api/server", "api/console", "nodes"),
+    "nodes": (*CONTRACT, "api/settings", "api/client", "nodes"),
+    "__init__": ("nodes",),
+}
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").as_posix()
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(level, dotted name) of every import of a module, also of those inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = path.parents[max(0, node.level - 1)].joinpath(*(node.module or "").split("."))
+            for alias in node.names:
+                parts = [node.module, alias.name if not node.module or _is_module(base, alias.name) else None]
+                yield node.level, ".".join(part for part in parts if part)
+
+
+def _inside(path: Path) -> Iterator[str]:
+    """The modules of this package that a module imports, as paths from the root."""
+    for level, name in _imports(path):
+        if level:
+            base = path.parents[level - 1].relative_to(ROOT).as_posix()
+            target = "/".join(part for part in (base, *name.split(".")) if part not in ("", "."))
+            yield "__init__" if target == "__version__" else target
+
+
+def _is_module(base: Path, name: str) -> bool:
+    return (base / f"{name}.py").exists() or (base / name / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_a_library_is_imported_only_where_it_belongs(path: Path) -> None:
+    found = {name.partition(".")[0] for level, name in _imports(path) if level == 0}
+    place = path.relative_to(ROOT).as_posix()
+    for libraries, owners in OWNERS:
+        if not place.startswith(owners):
+            assert not found & libraries, f"{place} imports {found & libraries}, which belong to {owners}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_parts_know_only_the_parts_that_they_may_know(path: Path) -> None:
+    name = _name(path).removesuffix("/__init__") or "__init__"
+    rule = next(prefix for prefix in MAY_IMPORT if name == prefix or name.startswith(prefix + "/"))
+    for target in _inside(path):
+        allowed = MAY_IMPORT[rule]
+        assert any(target == each or target.startswith(each + "/") for each in allowed), f"{name} imports {target}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_the_package_never_imports_itself_by_its_name(path: Path) -> None:
+    # ComfyUI loads it under the path of its folder, so the name does not exist there.
+    assert "comfyui_outpost" not in {name.partition(".")[0] for level, name in _imports(path) if level == 0}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MAX_MODULE_LINES, "does it still hold one concept?"
+    if "migrations/versions" in path.as_posix():
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
+
+
+def test_every_package_is_part_of_the_distribution() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = {path.parent for path in MODULES if path.name == "__init__.py"}
+    names = {".".join(("comfyui_outpost", *path.relative_to(ROOT).parts)) for path in found}
+    assert listed == names
+
+
+def test_requirements_for_comfyui_are_those_of_the_distribution_without_what_comfyui_brings() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    required = {line for line in lines if line and not line.startswith("#")}
+    declared = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    brought = {line for line in declared if line.startswith(("aiohttp", "numpy", "pillow"))}
+    assert required == declared - brought
+    assert not any(line.startswith("torch") or "==" in line or "<" in line for line in required)
+
+
+def _run_python(code: str, *, isolated: bool) -> str:
+    # -S leaves out site-packages: nothing is installed then.
+    flags = ["-I", "-S"] if isolated else ["-I"]
+    result = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+LOAD = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location({name!r}, {path!r})
+module = importlib.util.module_from_spec(spec)
+sys.modules[{name!r}] = module
+spec.loader.exec_module(module)
+"""
+
+
+@pytest.mark.parametrize("name", ["comfyui_outpost", "ComfyUI-Outpost", "/home/me/custom_nodes/ComfyUI-Outpost"])
+def test_the_package_imports_with_nothing_installed_and_under_any_name(name: str) -> None:
+    code = LOAD.format(name=name, path=str(ROOT / "__init__.py"))
+    code += "print(module.__version__, 'torch' in sys.modules, 'httpx' in sys.modules)"
+    assert _run_python(code, isolated=True).split()[1:] == ["False", "False"]
+
+
+def test_a_missing_dependency_is_one_clear_message_where_comfyui_asks_for_the_nodes() -> None:
+    code = LOAD.format(name="ComfyUI-Outpost", path=str(ROOT / "__init__.py"))
+    code += "sys.modules['pydantic'] = None\nsys.modules['httpx'] = None\nsys.modules['numpy'] = None\n"
+    code += "module_name = 'ComfyUI-Outpost.nodes.runs'\nsys.modules[module_name] = None\n"
+    code += "try:\n    hasattr(module, 'NODE_CLASS_MAPPINGS')\nexcept ImportError as error:\n    print(error)\n"
+    message = _run_python(code, isolated=True)
+    assert "pip install -r requirements.txt" in message
+    assert "Traceback" not in message
+
+
+def test_an_attribute_that_does_not_exist_is_an_attribute_error() -> None:
+    import comfyui_outpost
+
+    assert not hasattr(comfyui_outpost, "WEB_DIRECTORY_OF_SOMEBODY_ELSE")
+
+
+def test_importing_the_package_loads_neither_torch_nor_httpx() -> None:
+    site = sysconfig.get_path("purelib")
+    code = f"import sys; sys.path.append({site!r}); import site; site.addsitedir({site!r}); import comfyui_outpost; "
+    code += "print([name for name in ('torch', 'httpx', 'pydantic', 'aiohttp', 'numpy') if name in sys.modules])"
+    assert _run_python(code, isolated=True).strip() == "[]"
