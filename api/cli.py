@@ -118,7 +118,7 @@ async def _connect(options: argparse.Namespace) -> int:
 
 async def _demo(options: argparse.Namespace) -> int:
     # The one place where this package reaches for the nodes: the demo is their program, which only starts here.
-    demo: Coroutine[Any, Any, int] = importlib.import_module("...nodes.demo", __name__).run(
+    demo: Coroutine[Any, Any, int] = importlib.import_module("..nodes.demo", __package__).run(
         options.picture, options.output
     )
     return await demo

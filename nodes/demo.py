@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..api.client import Client
 from ..api.console import Bar, say
 from ..api.errors import InvalidInput
@@ -62,9 +64,7 @@ async def run(picture: Path | None, output: Path) -> int:
             start = time.perf_counter()
             result = await _run_on(platform, url, image)
             total = time.perf_counter() - start
-    is_exact = media.is_same(image, result.pick("same").images[0].image) and media.is_inverted(
-        image, result.pick("inverted").images[0].image
-    )
+    is_exact = _is_exact(image, result)
     files = await asyncio.to_thread(_write, output, image, result)
     _print_table(result.stopwatch, total)
     say(f"Look at {files[-1]}")
@@ -98,6 +98,14 @@ async def _deploy(client: Client) -> Deployment:
         workflow_version_id=workflow.workflow_version_id or "",
         machine_id=machine.id,
     )
+
+
+def _is_exact(image: Any, result: execution.RunResult) -> bool:
+    """Whether the picture came back with the very same pixels, and inverted with exactly the opposite ones."""
+    sent, same, inverted = (
+        media.to_pixels(each[0]) for each in (image, *(result.pick(name).images[0].image for name in ("same", "inverted")))
+    )
+    return np.array_equal(same, sent) and np.array_equal(inverted, 255 - sent)
 
 
 def _write(folder: Path, image: Any, result: execution.RunResult) -> list[Path]:

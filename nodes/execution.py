@@ -187,9 +187,9 @@ class _Flow:
         return dict(zip(names, await gather_or_cancel(values), strict=True))
 
     async def _value(self, value: Any, input_id: str, kind: InputKind | None) -> Any:
-        if not media.is_image(value):
+        if not media.is_tensor(value):
             return value
-        images = media.images(value)
+        images = media.images_or_masks(value)
         if kind is not InputKind.IMAGE_BATCH and len(images) != 1:
             raise InvalidInput(
                 f"The input {input_id!r} takes one image, and a batch of {len(images)} is connected to it",
@@ -237,16 +237,16 @@ def _checked(deployment: Deployment, inputs: Mapping[str, Any]) -> dict[str, Any
     declared = declared_inputs(deployment)
     if declared is None:
         return dict(inputs)
-    plain = {name: _STANDS_FOR_A_TENSOR if media.is_image(value) else value for name, value in inputs.items()}
+    plain = {name: _STANDS_FOR_A_TENSOR if media.is_tensor(value) else value for name, value in inputs.items()}
     kinds = {each.input_id: kind_of(each) for each in declared}
     for name, value in inputs.items():
-        if media.is_image(value) and kinds.get(name) is InputKind.IMAGE_BATCH:
+        if media.is_tensor(value) and kinds.get(name) is InputKind.IMAGE_BATCH:
             plain[name] = [_STANDS_FOR_A_TENSOR]
     checked = check_inputs(declared, plain)
     for name, value in inputs.items():
-        if media.is_image(value) and kinds[name] not in _TAKE_IMAGES:
+        if media.is_tensor(value) and kinds[name] not in _TAKE_IMAGES:
             raise InvalidInput(f"The input {name!r} takes {kinds[name].value}, not an image", input_id=name)
-    return {name: inputs[name] if media.is_image(inputs[name]) else value for name, value in checked.items()}
+    return {name: inputs[name] if media.is_tensor(inputs[name]) else value for name, value in checked.items()}
 
 
 _TAKE_IMAGES = (InputKind.IMAGE, InputKind.IMAGE_BATCH, InputKind.FILE)

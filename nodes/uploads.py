@@ -30,7 +30,7 @@ class UploadImage:
     async def run(self, image: Any, unique_id: str, mask: Any = None) -> tuple[list[str]]:
         from . import execution, media
 
-        images = media.images(image) if mask is None else media.with_alpha(media.images(image), media.images(mask))
+        images = media.images(image) if mask is None else media.images_with_alpha(image, mask)
         node = host.Node(unique_id)
         async with host.client() as client:
             upload = execution.upload_images(client, images, stopwatch=execution.Stopwatch())

@@ -56,18 +56,16 @@ class Files:
         """
         body = await _body_of(source)
         form = self._contents.form(self._connection_id)
-        if form is UploadForm.MULTIPART:
-            return await self._upload_multipart(body, content_type=content_type, name=name)
-        try:
-            stored = await self._upload_with_ticket(body, content_type=content_type, name=name)
-        except ApiError as error:
-            # The hosted platform has only the other form, and says that the field "file" is missing.
-            is_unknown = isinstance(error, (Unprocessable, BadRequest, NotFound)) or error.status == 405
-            if form or self._platform.is_outpost or not is_unknown:
-                raise
-            form = UploadForm.MULTIPART
-            stored = await self._upload_multipart(body, content_type=content_type, name=name)
-        self._contents.learn_form(self._connection_id, form or UploadForm.TICKET)
+        if form is not UploadForm.MULTIPART:
+            try:
+                stored = await self._upload_with_ticket(body, content_type=content_type, name=name)
+                self._contents.learn_form(self._connection_id, UploadForm.TICKET)
+                return stored
+            except ApiError as error:
+                if form or self._platform.is_outpost or not _means_no_tickets(error):
+                    raise
+        stored = await self._upload_multipart(body, content_type=content_type, name=name)
+        self._contents.learn_form(self._connection_id, UploadForm.MULTIPART)
         return stored
 
     async def upload_once(
@@ -200,6 +198,11 @@ async def _read_file(path: Path) -> AsyncIterator[bytes]:
     with await asyncio.to_thread(path.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, CHUNK):
             yield chunk
+
+
+def _means_no_tickets(error: ApiError) -> bool:
+    """Whether a platform refused to give a ticket because it has none; the hosted one says that a field is missing."""
+    return isinstance(error, (Unprocessable, BadRequest, NotFound)) or error.status == 405
 
 
 def _multipart(body: Body, *, content_type: str, name: str) -> tuple[Body, str]:

@@ -274,7 +274,7 @@ class Following:
 
 
 class _RawOutput(Record):
-    data: dict[str, Any]  # as the machine told it: files, errors, timings
+    data: Any = None  # as the machine told it: files, errors, timings
 
 
 class _RawRun(Record):

@@ -138,12 +138,18 @@ class Wire:
         The query of the URL is sent byte for byte, or the signature in it would not fit any more.
         """
         target = _parsed(url)
-        origin = f"{target.scheme}://{target.netloc.decode()}"
+        host = target.netloc.decode()
+        origin = f"{target.scheme}://{host}"
         timeout = httpx.Timeout(read, connect=self._connect, pool=self._connect)
         request = httpx.Request(
             method,
             target,
-            headers={"User-Agent": "comfyui-outpost", **headers, **_framing(method, body)},
+            headers={
+                "Host": target.netloc.decode(),
+                "User-Agent": "comfyui-outpost",
+                **headers,
+                **_framing(method, body),
+            },
             stream=_Stream(body) if body else httpx.ByteStream(b""),
             extensions={"timeout": timeout.as_dict()},
         )

@@ -70,6 +70,8 @@ class Heard:
 
     def news(self, run: Run) -> list[RunEvent]:
         """The events that a stream would have told about this state of the run, and has not."""
+        if self.is_over:
+            return []
         live = LiveStatus(run.id, run.live_status or "", run.progress)
         is_live_new = bool(run.live_status) and live != self.live_status
         is_status_new = run.status is not self.status
@@ -106,8 +108,10 @@ def _sentence(error: Mapping[str, Any]) -> str:
     return f"{error.get('message', '')}" + (f" ({details})" if details else "")
 
 
-def failure_in(raw_output: Mapping[str, Any]) -> Failure | None:
+def failure_in(raw_output: object) -> Failure | None:
     """The failure in a raw output of the hosted platform, which stores errors there as the machine told them."""
+    if not is_object(raw_output):
+        return None
     if "exception_message" in raw_output:
         event = decode_payload({"event": "execution_error", "data": {"prompt_id": "", **raw_output}})
         return event.failure if isinstance(event, ExecutionFailed) else None

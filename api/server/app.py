@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from ... import __version__
-from ..errors import ApiError, NotFound, OutpostError, TooLarge, Unprocessable
+from ..errors import ApiError, NotFound, OutpostError, ServerError, TooLarge, Unprocessable
 from .call import Call, Endpoint, Handler, PublicHandler, authenticate
 from .platform import Platform
 from .routes import ENDPOINTS, PUBLIC_ENDPOINTS
@@ -82,10 +82,10 @@ def _problems(platform: Platform) -> Any:
             return _problem(ApiError(error.reason, status=error.status))
         except OutpostError as error:
             log.exception("%s %s failed", request.method, request.path)
-            return _problem(ApiError(str(error)))
+            return _problem(ServerError(str(error)))
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
-            return _problem(ApiError("Internal server error; the server's log has the reason"))
+            return _problem(ServerError("Internal server error; the server's log has the reason"))
 
     return middleware
 

@@ -71,6 +71,7 @@ class Dispatcher:
         self._works: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
+        self._is_stopping = False
 
     async def start(self) -> None:
         """Take up what an earlier process left behind, then work until `stop`."""
@@ -81,6 +82,8 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Give back the runs at work, which the next process starts again, and end."""
+        # Up to Python 3.11 wait_for swallows a cancellation that comes together with what it waits for.
+        self._is_stopping = True
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -102,7 +105,7 @@ class Dispatcher:
                 log.warning("run %s has not stopped %g s after it was cancelled", run_id, seconds)
 
     async def _claim_for_ever(self) -> None:
-        while True:
+        while not self._is_stopping:
             self._wake.clear()
             await self._survive(self._claim_all())
             # Not for ever: another process may have accepted a run.

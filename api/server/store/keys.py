@@ -58,4 +58,5 @@ class KeyStore:
 
 def _hash(key: str) -> str:
     # A key has 256 random bits: nothing can be gained by guessing, so no slow hash is needed.
-    return hashlib.sha256(key.encode()).hexdigest()
+    # A header may bring bytes that are no UTF-8, which Python keeps as surrogates.
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()

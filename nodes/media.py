@@ -1,0 +1,314 @@
+"""Tensors to files and back. The only module that imports torch.
+
+ComfyUI's IMAGE is `[B, H, W, C]` float32 in 0..1. Its MASK is `[B, H, W]`, also in 0..1, and where it comes from alpha
+it is turned round: 1 is transparent. Nothing here resizes an image.
+
+Everything is synchronous and works without the GIL where it takes long: call it through `asyncio.to_thread`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, TypeGuard
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageSequence, UnidentifiedImageError
+
+from ..api import png
+from ..api.errors import InvalidInput, UnsupportedMedia, quote
+
+Pixels = NDArray[np.uint8]
+Samples = NDArray[np.uint8 | np.uint16]
+
+MAX_PIXELS = png.MAX_PIXELS
+"""Pixels that a file may have, all frames together, unless the caller says otherwise."""
+
+_BLOCK_SAMPLES = 2**19
+"""What is converted at once: it stays in the cache between the steps."""
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "BMP", "PPM", "JPEG2000")
+"""Not all that Pillow reads: some of the others start programs (EPS), or take anything for an image (TGA)."""
+
+_LOOKS_LIKE = (
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"RIFF", "a WebP image or another RIFF file"),
+    (b"BM", "a BMP image"),
+    (b"II*\0", "a TIFF image"),
+    (b"MM\0*", "a TIFF image"),
+    (b"\x1aE\xdf\xa3", "a WebM or Matroska video"),
+    (b"OggS", "an Ogg file"),
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "gzip data"),
+    (b"glTF", "a glTF model"),
+    (b"<", "HTML, XML or SVG text"),
+    (b"{", "JSON text"),
+    (b"[", "JSON text"),
+)
+
+# How a stored image is turned upright, by its EXIF orientation: swap the axes, then mirror each one.
+_UPRIGHT = {
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
+}
+
+# What Pillow's readers raise for bytes that are not what they seem. Warning: a program may have made them errors.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Warning,
+)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was in an image file."""
+
+    image: torch.Tensor
+    """`[B, H, W, 3]` float32 in 0..1; B is the number of frames."""
+    mask: torch.Tensor
+    """`[B, H, W]` float32: 1 - alpha, so 0 where the file has no alpha."""
+
+
+def images(batch: torch.Tensor | Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The images `[H, W, C]` of an IMAGE `[B, H, W, C]`, or of a list of such batches or images."""
+    return _entries(batch, 3, "an IMAGE [B, H, W, C]")
+
+
+def masks(batch: torch.Tensor | Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The masks of a MASK `[B, H, W]` or `[H, W]`, or of a list of them, as images `[H, W, 1]` with 1 as white."""
+    return [mask.unsqueeze(-1) for mask in _entries(batch, 2, "a MASK [B, H, W]")]
+
+
+def is_tensor(value: object) -> TypeGuard[torch.Tensor]:
+    """Whether a value is a tensor, and so an IMAGE or a MASK."""
+    return isinstance(value, torch.Tensor)
+
+
+def images_or_masks(batch: torch.Tensor) -> list[torch.Tensor]:
+    """The images `[H, W, C]` of an IMAGE `[B, H, W, C]`, or those of a MASK `[B, H, W]` or `[H, W]`."""
+    return images(batch) if batch.ndim == 4 else masks(batch)
+
+
+def _entries(batch: torch.Tensor | Sequence[torch.Tensor], dimensions: int, what: str) -> list[torch.Tensor]:
+    entries: list[torch.Tensor] = []
+    for item in [batch] if isinstance(batch, torch.Tensor) else batch:
+        if item.ndim not in (dimensions, dimensions + 1):
+            raise InvalidInput(f"This is not {what}: it has the shape {list(item.shape)}.")
+        entries += [item] if item.ndim == dimensions else item.unbind(0)
+    if not entries:
+        raise InvalidInput(f"There is nothing in the batch; {what} with at least one entry is needed.")
+    return entries
+
+
+def to_pixels(image: torch.Tensor) -> Pixels:
+    """The uint8 pixels `[H, W, C]` of one image `[H, W, C]` with 1 to 4 channels: clamped to 0..1, times 255, rounded.
+
+    The tensor is not changed. Raises InvalidInput for NaN and infinity, and for a tensor that is not an image.
+    """
+    _check(image)
+    source = image.detach()
+    is_here = source.device.type == "cpu"
+    # Elsewhere it becomes bytes where it lies, at once, and only the bytes are brought here.
+    rows = max(1, _BLOCK_SAMPLES // source[0].numel()) if is_here else len(source)
+    # Memory from NumPy, which asks for large pages: first touching small ones takes longer than the arithmetic.
+    shape = tuple(source.shape)
+    pixels = torch.as_tensor(np.empty(shape, np.uint8)) if is_here else source.new_empty(shape, dtype=torch.uint8)
+    work = source.new_empty((min(rows, len(source)), *shape[1:]), dtype=torch.float32)
+    for first in range(0, len(source), rows):
+        part = source[first : first + rows]
+        block = work[: len(part)].copy_(part)
+        # A sum is finite only if all of it is, but it may overflow where all of it is finite.
+        if not math.isfinite(block.sum().item()) and not block.isfinite().all():
+            raise InvalidInput(
+                f"The image {_size(image)} has values that are not numbers (NaN or infinity), so it cannot be sent. "
+                "They often come from a VAE or a model that overflows in half precision."
+            )
+        pixels[first : first + rows].copy_(block.clamp_(0, 1).mul_(255).round_())
+    return pixels.cpu().numpy()
+
+
+def _check(image: torch.Tensor) -> None:
+    if image.ndim != 3 or not image.numel():
+        raise InvalidInput(f"An image is [H, W, C] with at least one pixel, but this one is {list(image.shape)}.")
+    if image.shape[2] > 4:
+        raise UnsupportedMedia(f"An image has 1 to 4 channels, but this one {list(image.shape)} has {image.shape[2]}.")
+    if not image.is_floating_point():
+        raise InvalidInput(f"An image has floating point values in 0..1, but this one has {image.dtype}.")
+
+
+def _size(image: torch.Tensor) -> str:
+    """Width and height, as people say it."""
+    return f"{image.shape[1]}x{image.shape[0]}"
+
+
+def with_alpha(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """An RGBA image `[H, W, 4]` from an image `[H, W, C]` and a mask `[H, W]` or `[H, W, 1]`: alpha = 1 - mask.
+
+    Alpha that the image has already is replaced. Raises InvalidInput where the sizes differ.
+    """
+    _check(image)
+    if image.shape[:2] != mask.shape[:2]:
+        raise InvalidInput(
+            f"The image is {_size(image)} pixels and its mask {_size(mask)}; scale the mask to the size of the image."
+        )
+    colour = image[..., :3] if image.shape[2] > 2 else image[..., :1].expand(-1, -1, 3)
+    alpha = 1 - mask.reshape(*mask.shape[:2], 1).to(image)
+    return torch.cat([colour, alpha], dim=-1)
+
+
+def images_with_alpha(batch: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+    """The images of an IMAGE, each with its mask as alpha; a single mask is for all of them.
+
+    Raises InvalidInput where the numbers or sizes differ.
+    """
+    colours, alphas = images(batch), masks(mask)
+    if len(alphas) not in (1, len(colours)):
+        raise InvalidInput(f"There are {len(colours)} images and {len(alphas)} masks; one mask each, or one for all.")
+    alphas = alphas * len(colours) if len(alphas) == 1 else alphas
+    return [with_alpha(image, alpha) for image, alpha in zip(colours, alphas, strict=True)]
+
+
+def digest(pixels: Pixels) -> str:
+    """A name for these pixels that no others have: the SHA-256 of their shape and their values.
+
+    SHA-256 because processors compute it: for 25 MB it takes half as long as BLAKE2b.
+    """
+    content = hashlib.sha256(f"{pixels.dtype} {pixels.shape}\n".encode())
+    content.update(np.ascontiguousarray(pixels).data)
+    return content.hexdigest()
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """The pixels as a PNG file."""
+    return png.encode(pixels)
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, name: str = "The file") -> Decoded:
+    """The image, or the frames, in a file.
+
+    Turned upright by EXIF; palettes, grey and CMYK become RGB; 16 bits per sample are kept. Raises UnsupportedMedia for
+    bytes that are not a whole image or that have more than `max_pixels`; `name` is what the message calls the file.
+    """
+    try:
+        return _decode(data, max_pixels)
+    except UnidentifiedImageError as error:
+        reason, cause = "it is in no format that is read here, or its beginning is damaged", error
+    except UnsupportedMedia as error:
+        reason, cause = str(error).rstrip("."), error
+    except _DAMAGED as error:
+        reason, cause = f"it is damaged or incomplete ({quote(str(error)) or type(error).__name__})", error
+    raise UnsupportedMedia(f"{name} ({len(data)} bytes, {_looks_like(data)}) cannot be read: {reason}.") from cause
+
+
+def _looks_like(data: bytes) -> str:
+    if not data:
+        return "empty"
+    if data[4:8] == b"ftyp":
+        return "which look like an MP4 video or an AVIF image"
+    start = data[:64].lstrip()
+    kinds = (kind for signature, kind in _LOOKS_LIKE if start.startswith(signature))
+    return f"which look like {next(kinds, f'nothing known and start with {data[:8].hex(chr(32))}')}"
+
+
+def _decode(data: bytes, max_pixels: int) -> Decoded:
+    Image.init()
+    with Image.open(BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN]) as file:
+        _check_size(file, 1, max_pixels)
+        # The other pictures in a camera's MPO are previews, or what the other eye sees.
+        count = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
+        _check_size(file, count, max_pixels)
+        if count == 1 and file.format == "PNG" and png.header(data).bit_depth == 16:
+            return _tensors([_upright(png.decode16(data, max_pixels=max_pixels), file)])
+        return _tensors([_upright(_samples(frame), file) for frame in _frames(file, count)])
+
+
+def _check_size(file: Image.Image, count: int, max_pixels: int) -> None:
+    """Before anything is inflated: a small file can announce an image that no memory holds."""
+    if file.width * file.height * count > max_pixels:
+        frames = f"{count} frames of " if count > 1 else ""
+        raise UnsupportedMedia(f"it has {frames}{file.width}x{file.height} pixels, more than the {max_pixels} allowed")
+
+
+def _frames(file: Image.Image, count: int) -> Iterator[Image.Image]:
+    if count == 1:
+        yield file
+        return
+    size = file.size
+    for index, frame in enumerate(ImageSequence.Iterator(file)):
+        is_stand_in = index == 0 and file.info.get("default_image")  # what an APNG shows where nothing can move
+        # Pages of another size are a TIFF's previews.
+        if frame.size == size and not is_stand_in:
+            yield frame
+
+
+def _samples(image: Image.Image) -> Samples:
+    """The pixels `[H, W, C]` of what Pillow has read, in 8 or 16 bits."""
+    mode = image.mode
+    if mode == "I" or mode.startswith("I;16"):
+        values: NDArray[Any] = np.asarray(image)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise UnsupportedMedia("it has 32 bits per sample, and nothing says which value is white")
+        return values.astype(np.uint16)[..., None]
+    if mode == "F":
+        raise UnsupportedMedia("it has floating point samples, and nothing says which value is white")
+    has_alpha = mode.endswith(("A", "a")) or "transparency" in image.info
+    wanted = "RGBA" if has_alpha else "RGB"
+    return np.asarray(image if mode == wanted else image.convert(wanted))
+
+
+def _upright(samples: Samples, file: Image.Image) -> Samples:
+    orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
+    if orientation not in _UPRIGHT:
+        return samples
+    is_swapped, rows, columns = _UPRIGHT[orientation]
+    turned = samples.swapaxes(0, 1) if is_swapped else samples
+    return np.ascontiguousarray(turned[::rows, ::columns])
+
+
+def _tensors(frames: list[Samples]) -> Decoded:
+    """A batch from frames `[H, W, C]` of one size, with C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
+    height, width = frames[0].shape[:2]
+    image = np.empty((len(frames), height, width, 3), np.float32)
+    mask = np.zeros((len(frames), height, width), np.float32)
+    for frame, colour, transparency in zip(frames, image, mask, strict=True):
+        channels, white = frame.shape[2], np.float32(np.iinfo(frame.dtype).max)
+        # Division, not a factor of 1/255, gives the nearest float.
+        np.divide(frame[..., : 3 if channels > 2 else 1], white, out=colour, dtype=np.float32)
+        if channels in (2, 4):
+            np.divide(white - frame[..., -1], white, out=transparency, dtype=np.float32)
+    return Decoded(torch.as_tensor(image), torch.as_tensor(mask))
+
+
+def batch(images: list[Decoded]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The images and the masks: one batch where all have the same size, else one entry for each, as they are."""
+    if len({decoded.image.shape[1:3] for decoded in images}) > 1:
+        return [decoded.image for decoded in images], [decoded.mask for decoded in images]
+    if len(images) < 2:
+        return [decoded.image for decoded in images], [decoded.mask for decoded in images]
+    return [torch.cat([decoded.image for decoded in images])], [torch.cat([decoded.mask for decoded in images])]

@@ -1,0 +1,78 @@
+"""A server in a process of its own, and the way to run something on it, for measuring."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comfyui_outpost.api.client import Client, ContentCache
+from comfyui_outpost.api.settings import Connection
+
+ZERO_COMPUTE: dict[str, Any] = {
+    "1": {"class_type": "ComfyUIDeployExternalImage", "inputs": {"input_id": "image"}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}},
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `outpost serve`."""
+
+    pid: int
+    connection: Connection
+
+    def client(self, contents: ContentCache | None = None) -> Client:
+        return Client(self.connection, contents=contents)
+
+
+@asynccontextmanager
+async def serve(folder: Path) -> AsyncGenerator[Server, None]:
+    """Start `outpost serve` on a free port; its first words tell the address and the key."""
+    command = [sys.executable, "-u", "-m", "comfyui_outpost.api.cli", "serve", "--port", "0", "--data", str(folder)]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert process.stdout
+    try:
+        words = ""
+        while "Hello Outpost" not in words:
+            line = await asyncio.wait_for(process.stdout.readline(), 60)
+            assert line, "the server did not start"
+            words += line.decode()
+        url, key = re.search(r"http://\S+", words), re.search(r"outpost_\S+", words)
+        assert url and key
+        yield Server(process.pid, Connection(url[0], key[0]))
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def deploy(client: Client, workflow_api: dict[str, Any]) -> str:
+    """Put a graph on the built-in machine; the deployment's id."""
+    workflow = await client.workflows.create("bench", {}, workflow_api=workflow_api)
+    machine = (await client.machines.list())[0]
+    deployment = await client.deployments.create(
+        workflow_id=workflow.workflow_id,
+        workflow_version_id=workflow.workflow_version_id or "",
+        machine_id=machine.id,
+    )
+    return deployment.id
+
+
+class SilentHost:
+    """Executes a node and shows nothing."""
+
+    def progress(self, share: float) -> None:
+        pass
+
+    def text(self, text: str) -> None:
+        pass
+
+    def check_interrupted(self) -> None:
+        pass

@@ -1,0 +1,56 @@
+"""People who talk to the platform, and a log that is read after every test."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from .talking import SIGNED, Talker, talkers
+
+LOGGERS = ("outpost", "aiohttp", "asyncio")
+
+
+@pytest.fixture
+async def people(platform, tmp_path: Path) -> AsyncGenerator[dict[str, Talker], None]:
+    """The owner, a stranger with a key of their own, and a guest without one."""
+    owner, stranger = platform.owner.api_key, platform.stranger.api_key
+    async with talkers(platform.url, owner, stranger, None, secrets=[owner, stranger, str(tmp_path)]) as found:
+        yield dict(zip(("owner", "stranger", "guest"), found, strict=True))
+
+
+@pytest.fixture
+def owner(people: dict[str, Talker]) -> Talker:
+    return people["owner"]
+
+
+@pytest.fixture
+def stranger(people: dict[str, Talker]) -> Talker:
+    return people["stranger"]
+
+
+@pytest.fixture
+def guest(people: dict[str, Talker]) -> Talker:
+    return people["guest"]
+
+
+@pytest.fixture(autouse=True)
+def expect_log(caplog: pytest.LogCaptureFixture) -> Generator[Callable[[str], None], None, None]:
+    """No test leaves a warning in the log except the ones that it expects, and none leaves a key or a signed URL there."""
+    expected: list[str] = []
+    for name in LOGGERS:
+        caplog.set_level(logging.DEBUG, logger=name)
+    yield expected.append
+    formatter = logging.Formatter("%(name)s %(levelname)s %(message)s")
+    records = [record for record in caplog.get_records("call") if record.name.partition(".")[0] in LOGGERS]
+    for record in records:
+        text = formatter.format(record)
+        assert "outpost_" not in text.replace("comfyui_outpost", ""), "a key is in the log"
+        assert not SIGNED.search(text), "a signed URL is in the log"
+        if record.levelno >= logging.WARNING:
+            assert any(part in text for part in expected), text
+    logged = "\n".join(record.getMessage() for record in records)
+    for part in expected:
+        assert part in logged, f"the log lacks {part!r}"
