@@ -237,9 +237,17 @@ def _check_text(value: Any) -> str:
 
 
 def _check_integer(value: Any) -> int:
-    if isinstance(value, bool) or int(float(value)) != float(value):
+    if isinstance(value, bool):
         raise ValueError("not an integer")
-    return value if isinstance(value, int) else int(float(value))
+    if isinstance(value, int):
+        return value
+    # A text is not read as a float first: a seed has up to 20 digits, and a float keeps 15.
+    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal():
+        return int(value)
+    number = float(value)
+    if not number.is_integer():
+        raise ValueError("not an integer")
+    return int(number)
 
 
 def _check_float(value: Any) -> float:

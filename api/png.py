@@ -36,12 +36,12 @@ STRIP_BYTES = 2**21
 
 _BLOCK_BYTES = 2**16
 """What is filtered at once: it stays in a core's cache until zlib reads it."""
-_SAMPLE_BYTES = 2**12
-"""How much of a strip is looked at, in each of three places, to choose how it is written."""
+_PLACES, _PLACE_BYTES = 16, 2**10
+"""What is looked at to choose how a strip is written."""
 _RUNS_SAVE = 0.98
 """Runs take a tenth longer to find; below this share of the size without them, they are worth it."""
 _REPEATS_MAY_SAVE = 0.9
-"""Below this share, a search for repeats is tried as well."""
+"""Below this share of it, runs or a quick search promise enough to try a full one."""
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 _CHANNELS = {colour_type: channels for channels, colour_type in _COLOUR_TYPE.items()}
 _ADLER_MODULUS = 65521
@@ -264,36 +264,44 @@ def _choose(filtered: _Filter, start: int, stop: int) -> tuple[int, _Compression
     """The filter and the compression that suit these rows, judged by a few of them.
 
     The filter is the one whose bytes have the least entropy. Then, where nothing repeats, codes alone are fastest;
-    where bytes do, runs; and a search is worth a trial only where runs save much, as in drawings.
+    where bytes do, runs; and a full search is worth a trial only where much repeats, as in drawings.
     """
-    count = min(filtered.most, max(1, _SAMPLE_BYTES // filtered.pitch))
-    places = sorted({start + (stop - start - count) * share // 4 for share in (1, 2, 3)})
-    entropies = [_entropy(filtered, places, count, kind) for kind in range(5)]
-    kind = int(np.argmin(entropies))
-    packed = _packed_size(filtered, places, count, kind, _RUNS)
-    if packed > _RUNS_SAVE * entropies[kind]:
-        return kind, _CODES
-    if packed > _REPEATS_MAY_SAVE * entropies[kind]:
-        return kind, _RUNS
-    count = filtered.most
-    middle = [start + (stop - start - count) // 2]
+    samples = [_sample(filtered, start, stop, kind) for kind in range(5)]
+    kind = min(range(5), key=lambda kind: sum(map(_entropy, samples[kind])))
+    in_codes, in_runs = _packed_size(samples[kind], _CODES), _packed_size(samples[kind], _RUNS)
+    if min(in_runs, _packed_size(samples[_NONE], _REPEATS)) > _REPEATS_MAY_SAVE * in_codes:
+        return kind, _RUNS if in_runs < _RUNS_SAVE * in_codes else _CODES
+    first = start + (stop - start - filtered.most) // 2
     trials = [(kind, _RUNS), *((searched, _REPEATS) for searched in sorted({_NONE, _ABOVE, kind}))]
-    return min(trials, key=lambda trial: _packed_size(filtered, middle, count, *trial))
+    sizes = [_packed_size([filtered(first, first + filtered.most, kind)], way) for kind, way in trials]
+    return trials[sizes.index(min(sizes))]
 
 
-def _entropy(filtered: _Filter, places: list[int], count: int, kind: int) -> float:
-    """Bytes that the sample would take if each of its values had a code of the best possible length."""
-    every = 5  # shares no factor with the bytes of a pixel, so that all channels are seen
-    samples = [filtered(place, place + count, kind).reshape(-1)[::every].copy() for place in places]
-    counts = np.bincount(np.concatenate(samples))
+def _sample(filtered: _Filter, start: int, stop: int, kind: int) -> list[Bytes]:
+    """Some of the stored bytes, from places on a line through the rows from one corner to the other."""
+    count = min(filtered.most, max(1, _PLACE_BYTES // filtered.pitch))
+    sample: list[Bytes] = []
+    for place in range(_PLACES):
+        first = start + (stop - start - count) * place // (_PLACES - 1)
+        stored = filtered(first, first + count, kind).reshape(-1)
+        at = max(0, stored.size - _PLACE_BYTES) * place // (_PLACES - 1)
+        sample.append(stored[at : at + _PLACE_BYTES].copy())
+    return sample
+
+
+def _entropy(stored: Bytes) -> float:
+    """Bits that these bytes would take if each of their values had a code of the best possible length.
+
+    For one place at a time, since deflate has other codes for each few rows.
+    """
+    counts = np.bincount(stored)
     counts = counts[counts > 0]
-    return float(-(counts * np.log2(counts / counts.sum())).sum()) * every / 8
+    return -float((counts * np.log2(counts / stored.size)).sum())
 
 
-def _packed_size(filtered: _Filter, places: list[int], count: int, kind: int, compression: _Compression) -> int:
+def _packed_size(parts: list[Bytes], compression: _Compression) -> int:
     deflate = _deflate(compression)
-    packed = [deflate.compress(filtered(place, place + count, kind).data) for place in places]
-    return sum(map(len, packed)) + len(deflate.flush())
+    return sum([len(deflate.compress(part.data)) for part in parts]) + len(deflate.flush())
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

@@ -103,7 +103,8 @@ async def _deploy(client: Client) -> Deployment:
 def _is_exact(image: Any, result: execution.RunResult) -> bool:
     """Whether the picture came back with the very same pixels, and inverted with exactly the opposite ones."""
     sent, same, inverted = (
-        media.to_pixels(each[0]) for each in (image, *(result.pick(name).images[0].image for name in ("same", "inverted")))
+        media.to_pixels(each[0])
+        for each in (image, *(result.pick(name).images[0].image for name in ("same", "inverted")))
     )
     return np.array_equal(same, sent) and np.array_equal(inverted, 255 - sent)
 

@@ -4,6 +4,10 @@ ComfyUI's versions differ: which function exists is looked up where it is needed
 start, so whatever takes time to load is loaded by the first execution of a node.
 """
 
+# ComfyUI's modules are there only inside ComfyUI, and have no types.
+# pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import asyncio

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from comfyui_outpost.api.server.app import serving
 from comfyui_outpost.api.server.config import ServerConfig
 from comfyui_outpost.api.server.platform import Platform, open_platform

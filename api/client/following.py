@@ -202,7 +202,7 @@ class Following:
                 failing_since = None
                 if run.status.is_terminal:
                     return await self._conclude(run)
-                if self._heard.machine_word:
+                if self._heard.machine_word and not self._platform.is_outpost:
                     done_since = self._clock() if done_since is None else done_since
                     if self._clock() - done_since >= self._timeouts.settle:
                         return _unwrap(settled(run, self._heard))

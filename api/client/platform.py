@@ -7,7 +7,7 @@ import json
 import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -62,8 +62,8 @@ class Timeouts:
     """For everything that has to be done to cancel a run."""
     unreachable: float = 300.0
     """During which a platform may fail to answer before a run is given up."""
-    settle: float = 30.0
-    """Between the machine's last word on a run and the platform's record of it."""
+    settle: float = 60.0
+    """Between the machine's last word on a run and the hosted platform's record of it, which may never come."""
     poll_first: float = 0.25
     poll_last: float = 5.0
 
@@ -166,7 +166,8 @@ class Platform:
                     raise _wrong_shape(method, path, "an event stream")
                 return answer.messages()
 
-            yield await self._retrying(open_, method=method, is_keyed=idempotency_key is not None)
+            messages = await self._retrying(open_, method=method, is_keyed=idempotency_key is not None)
+            yield await stack.enter_async_context(aclosing(messages))
 
     async def _record(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -87,7 +87,7 @@ class Runs:
     async def stream(self, deployment_id: str, inputs: Mapping[str, InputValue]) -> AsyncGenerator[RunEvent, None]:
         """Submit a run and tell its events. To be closed by the caller; the hosted platform then cancels the run."""
         body = run_request(deployment_id, inputs)
-        async with self._platform.stream("POST", "/run/deployment/stream", json=body) as messages, aclosing(messages):
+        async with self._platform.stream("POST", "/run/deployment/stream", json=body) as messages:
             async for message in messages:
                 yield decode(message.name, message.data)
 

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from ... import __version__
-from ..errors import ApiError, NotFound, OutpostError, ServerError, TooLarge, Unprocessable
+from ..errors import ApiError, BadRequest, NotFound, OutpostError, ServerError, TooLarge
 from .call import Call, Endpoint, Handler, PublicHandler, authenticate
 from .platform import Platform
 from .routes import ENDPOINTS, PUBLIC_ENDPOINTS
@@ -83,7 +83,11 @@ def _problems(platform: Platform) -> Any:
         except OutpostError as error:
             log.exception("%s %s failed", request.method, request.path)
             return _problem(ServerError(str(error)))
-        except Exception:
+        except Exception as error:
+            if error is request.content.exception():
+                return _problem(
+                    BadRequest("The body did not arrive whole, or not in the encoding that its headers say")
+                )
             log.exception("%s %s failed", request.method, request.path)
             return _problem(ServerError("Internal server error; the server's log has the reason"))
 
@@ -92,7 +96,7 @@ def _problems(platform: Platform) -> Any:
 
 def _problem(error: ApiError) -> web.Response:
     detail: Any = str(error)
-    if isinstance(error, Unprocessable):
+    if error.problems:
         detail = [{"loc": each.path.split("."), "msg": each.message, "type": error.code} for each in error.problems]
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
     return web.json_response({"detail": detail, "code": error.code}, status=error.status, headers=headers)

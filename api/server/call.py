@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from math import isinf
 from typing import Any, Generic, TypeVar
 
 from aiohttp import web
 from pydantic import ValidationError
 
-from ..errors import Problem, Unauthorized, Unprocessable
+from ..errors import Problem, Unauthorized, Unprocessable, quote
 from ..models import Record, canonical_id
 from ..shapes import is_array, is_object
 from .platform import Platform
@@ -18,6 +19,10 @@ from .store.keys import Owner
 
 R = TypeVar("R", bound=Record)
 H = TypeVar("H")
+
+MAX_DEPTH = 100
+"""Levels of lists and objects in a body. pydantic writes 255 of them, and a graph has a dozen."""
+_TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,13 @@ class Call:
 
     async def json(self) -> dict[str, Any]:
         """The body as a JSON object; Unprocessable when it is none. aiohttp itself refuses one that is too large."""
-        text = await self.request.text()
+        data = await self.request.read()
         try:
-            body: Any = json.loads(text, parse_constant=_refuse_constant) if text else None
+            body = parse_json(data) if data else None
         except ValueError as error:
-            raise unprocessable("body", f"is not JSON: {error}") from error
+            raise unprocessable("body", str(error)) from error
         if not is_object(body):
-            raise unprocessable("body", "has to be a JSON object" if text else "is missing")
+            raise unprocessable("body", "has to be a JSON object" if data else "is missing")
         return body
 
     async def body(self, record: type[R]) -> R:
@@ -121,5 +126,38 @@ async def authenticate(request: web.Request, platform: Platform) -> Owner:
     return owner
 
 
+def parse_json(data: str | bytes) -> Any:
+    """JSON that can be written again as JSON.
+
+    Raises ValueError for anything else, also for NaN and for what is nested deeper than it could be written.
+    """
+    try:
+        value: Any = json.loads(data, parse_constant=_refuse_constant, parse_float=_parse_float)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {quote(str(error))}") from error
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [item for each in level for item in _items(each)]
+        if not level:
+            return value
+    raise ValueError(_TOO_DEEP)
+
+
+def _items(value: Any) -> Iterable[Any]:
+    """What is directly inside a list or an object."""
+    if is_object(value):
+        return value.values()
+    return value if is_array(value) else ()
+
+
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"{text} is too large for a number")
+    return number

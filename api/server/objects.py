@@ -42,9 +42,9 @@ class Grant:
 
 
 def safe_name(name: str) -> str:
-    """A file name from outside as the last part of a key: no separators, no leading dot, at most 100 characters."""
+    """A file name from outside as the last part of a key: no separators, no leading dot, at most 100 bytes."""
     base = _SAFE_NAME.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).lstrip(".")
-    return base[-100:].lstrip(".") or "file"
+    return base.encode()[-100:].decode(errors="ignore").lstrip(".") or "file"
 
 
 class Objects:
@@ -74,14 +74,12 @@ class Objects:
 
     def key_of(self, url: str) -> str | None:
         """The key of the object behind a download URL of ours, expired or not; None for any other URL."""
-        parts = urlsplit(url)
-        _, marker, key = parts.path.partition(f"/{ROUTE}/")
-        if not marker:
-            return None
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         try:
+            parts = urlsplit(url)
+            _, _, key = parts.path.partition(f"/{ROUTE}/")
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             grant = self._granted(unquote(key), query)
-        except Forbidden:
+        except (ValueError, Forbidden):
             return None
         return grant.key if grant.method == "GET" else None
 

@@ -231,3 +231,27 @@ async def test_the_base_url_may_have_a_path(flaky, connect):
     await behind_proxy.machines.get(ID)
 
     assert server.log.requests[0].path == f"/outpost/api/machine/{ID}"
+
+
+async def test_a_proxy_of_the_environment_is_used_except_for_this_machine(flaky, connect, monkeypatch):
+    proxy, here = await flaky(answer(MACHINE))
+    monkeypatch.setenv("http_proxy", here.connection.base_url)
+    monkeypatch.setenv("no_proxy", "direct.invalid")
+
+    await (await connect("http://platform.example")).machines.get(ID)
+    assert proxy.log.requests[-1].path == f"http://platform.example/api/machine/{ID}"
+    assert proxy.log.requests[-1].headers["Host"] == "platform.example"
+
+    await here.machines.get(ID)
+    assert proxy.log.requests[-1].path == f"/api/machine/{ID}"
+    with pytest.raises(errors.ConnectionFailed):
+        await (await connect("http://direct.invalid")).machines.get(ID)
+
+
+async def test_a_proxy_that_cannot_be_used_is_an_error_of_the_settings(connect, monkeypatch):
+    monkeypatch.setenv("http_proxy", "socks9://user:secret@host")
+
+    with pytest.raises(errors.ConfigurationError, match="HTTP_PROXY") as caught:
+        await (await connect("http://platform.example")).machines.get(ID)
+
+    assert "secret" not in str(caught.value)

@@ -32,3 +32,8 @@ def body(name: str, case: str) -> Any:
 def stream(name: str) -> bytes:
     """The bytes of an event stream, exactly as they came."""
     return (FOLDER / f"stream_{name}.sse").read_bytes()
+
+
+def encoded(body: Any) -> bytes:
+    """A recorded body as it was on the wire."""
+    return body.encode() if isinstance(body, str) else json.dumps(body).encode()

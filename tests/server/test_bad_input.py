@@ -72,7 +72,6 @@ BODIES = [
     Bad("a type that is none", "/file/upload", {"type": "png", "file_size": 1}, "match pattern", where="body.type"),
     Bad("a header in a type", "/file/upload", {"type": "a/b\r\nX: y", "file_size": 1}, "pattern", where="body.type"),
     Bad("a line in a type", "/file/upload", {"type": "a/b\n", "file_size": 1}, "pattern", where="body.type"),
-    Bad("a type beyond ASCII", "/file/upload", {"type": "imagé/png", "file_size": 1}, "pattern", where="body.type"),
     Bad(
         "a name too long",
         "/file/upload",
@@ -184,9 +183,7 @@ async def test_wrong_inputs_are_named_before_anything_runs(owner: Talker, kind: 
 
 @pytest.mark.parametrize("value", [10**400, "1e999", "9" * 400], ids=["int", "text", "digits"])
 @pytest.mark.parametrize("input_id", ["steps", "strength"])
-@pytest.mark.xfail(strict=True, reason="api/inputs.py lets OverflowError out of its checks of numbers")
-async def test_a_number_beyond_all_floats_is_refused(owner: Talker, input_id: str, value: Any, expect_log):
-    expect_log("failed")
+async def test_a_number_beyond_all_floats_is_refused(owner: Talker, input_id: str, value: Any):
     deployment = await owner.deploy(EVERY_KIND)
     body = {"deployment_id": deployment, "inputs": {"image": PICTURE, input_id: value}}
     answer = await owner.ask("POST", QUEUE, json=body)
@@ -197,7 +194,9 @@ async def test_a_number_beyond_all_floats_is_refused(owner: Talker, input_id: st
     "text", ["//[hello", "http://[::1", "https://a:b@[x/objects/y", "\0", "a" * 100_000, "🙂", "\ud800"]
 )
 async def test_any_text_is_a_text_and_comes_out_as_it_went_in(owner: Talker, text: str):
-    run = await owner.run(ECHO, {"text": text})
+    body = {"deployment_id": await owner.deploy(ECHO), "inputs": {"text": text}}
+    answer = await owner.ask("POST", QUEUE, content=json.dumps(body))
+    run = await owner.end_of(answer.json()["run_id"])
     assert run["status"] == "success", run["error"]
     assert run["outputs"][0]["data"] == {"text": [text]}
     assert run["workflow_inputs"] == {"text": text}
@@ -205,7 +204,8 @@ async def test_any_text_is_a_text_and_comes_out_as_it_went_in(owner: Talker, tex
 
 async def test_graphs_keep_whatever_text_is_in_them(owner: Talker):
     graph = {"1": node("PreviewAny", source="\ud800 \0 🙂 </script>"), "\ud800": node("PreviewAny", source="")}
-    made = await owner.post("/workflow", {"name": "🙂\0", "workflow_json": {}, "workflow_api": graph})
+    body = json.dumps({"name": "🙂\0", "workflow_api": graph})
+    made = (await owner.ask("POST", "/workflow", content=body)).json()
     kept = await owner.get(f"/workflow/{made['workflow_id']}")
     assert kept["versions"][0]["workflow_api"] == graph
 
@@ -253,7 +253,6 @@ async def test_a_truth_value_that_is_none_is_422(owner: Talker):
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"Content-Type": "application/json; charset=nonsense"}, 415),
         ({"Content-Encoding": "gzip"}, 400),
         ({"Content-Encoding": "deflate"}, 400),
         ({"Idempotency-Key": "short"}, 400),
@@ -262,7 +261,9 @@ async def test_a_truth_value_that_is_none_is_422(owner: Talker):
     ],
     ids=str,
 )
-async def test_headers_that_make_no_sense_are_refused(platform, owner: Talker, headers: Any, status: int):
+async def test_headers_that_make_no_sense_are_refused(platform, owner: Talker, headers: Any, status: int, expect_log):
+    if "Content-Encoding" in headers:
+        expect_log("Unhandled exception")  # aiohttp's own word, after the answer
     body = {"deployment_id": platform.owner.deployment_id, "inputs": {"image": PICTURE}}
     answer = await owner.ask("POST", QUEUE, content=json.dumps(body), headers=headers)
     assert answer.status_code == status, answer.text
@@ -287,7 +288,9 @@ async def test_an_event_that_the_stream_never_had_is_400(owner: Talker, last: An
     ],
     ids=["bad chunk", "half a body", "header too long", "no text", "no HTTP"],
 )
-async def test_bytes_that_are_no_request_hurt_nobody(platform, owner: Talker, sent: bytes):
+async def test_bytes_that_are_no_request_hurt_nobody(platform, owner: Talker, sent: bytes, allow_log):
+    allow_log("Error handling request")  # aiohttp's own words
+    allow_log("Unhandled exception")
     host, port = platform.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(sent.replace(b"{key}", f"Authorization: Bearer {platform.owner.api_key}\r\n".encode()))
@@ -311,7 +314,7 @@ ODD_GRAPHS = {
     "a node that is none": {"1": 7},
     "a node without a class": {"1": {"inputs": {}}},
     "a class that is none": {"1": {"class_type": ["x"], "inputs": {}}},
-    "inputs that are none": {"1": {"class_type": "EmptyImage", "inputs": []}},
+    "inputs that are none": {"1": {"class_type": "EmptyImage", "inputs": [1]}},
     "a link to nothing": {"1": node("ImageInvert", image=["9", 0])},
     "a link to itself": {"1": node("ImageInvert", image=["1", 0])},
     "a circle": {"1": node("ImageInvert", image=["2", 0]), "2": node("ImageInvert", image=["1", 0])},
@@ -339,9 +342,6 @@ ODD_GRAPHS = {
 async def test_an_odd_graph_fails_at_a_node_and_not_at_the_server(owner: Talker, name: str):
     graph = ODD_GRAPHS[name]
     run = await owner.run(graph)
-    if name == "an odd input id":
-        assert run["status"] == "success"
-        return
     assert run["status"] == "failed"
     assert run["error"]["node_id"] in graph or run["error"]["node_id"] == "9"
     assert run["error"]["message"]

@@ -6,7 +6,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from comfyui_outpost.api.errors import ConfigurationError
 from comfyui_outpost.api.server.config import ServerConfig
 from comfyui_outpost.api.server.platform import open_platform

@@ -10,7 +10,10 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import struct
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -19,10 +22,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from ... import png
-from ...errors import OutpostError
+from ...errors import OutpostError, UnsupportedMedia
 from ...events import ExecutionStarted, ExecutionSucceeded, LiveStatus, NodeProgress, NodeStarted
 from ...inputs import PREFIX, InputKind, input_kind, is_link
 from ...models import Failure
@@ -50,17 +53,42 @@ class Picture:
         """[H, W, 3] or [H, W, 4], 0 to 255."""
         if self.computed is not None:
             return self.computed
-        image: Image.Image = Image.open(BytesIO(self.encoded or b""))
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ValueError(f"an image of {width} x {height} pixels is above the limit of {MAX_PIXELS}")
-        upright: Image.Image = ImageOps.exif_transpose(image)
-        return np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"), np.uint8)
+        with _opened(self.encoded or b"") as image:
+            upright: Image.Image = ImageOps.exif_transpose(image)
+            return np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"), np.uint8)
 
     def to_png(self) -> bytes:
         """The image as a PNG file."""
         is_png = self.encoded is not None and self.encoded.startswith(_PNG_MAGIC)
         return self.encoded if is_png and self.encoded else png.encode(self.pixels)
+
+
+# What Pillow's readers raise for damaged files.
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+@contextmanager
+def _opened(data: bytes) -> Generator[Image.Image, None, None]:
+    """A picture as Pillow reads it. Raises UnsupportedMedia for bytes that are none, are damaged, or are too large."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise UnsupportedMedia(f"an image of {width} x {height} pixels is above the limit of {MAX_PIXELS}")
+            yield image
+    except UnidentifiedImageError as error:
+        raise UnsupportedMedia(f"the file is not an image that can be read here ({len(data)} bytes)") from error
+    except _UNREADABLE as error:
+        raise UnsupportedMedia(f"the image cannot be read: {error}") from error
 
 
 Batch = tuple[Picture, ...]
@@ -98,7 +126,7 @@ class _Execution:
         node = _external if node_class.startswith(PREFIX) else NODES[node_class]
         try:
             return await node(Call(self, node_id, node_class, fields))
-        except (ValueError, TypeError, OSError, OutpostError, Image.DecompressionBombError) as error:
+        except (ValueError, TypeError, OverflowError, OutpostError) as error:
             raise MachineError(
                 Failure(message=str(error), node_id=node_id, node_class=node_class, exception_type=type(error).__name__)
             ) from error
@@ -108,7 +136,7 @@ class _Execution:
 
     def _linked(self, link: list[Any]) -> Any:
         results = self._results[link[0]]
-        return results[link[1]] if link[1] < len(results) else None
+        return results[link[1]] if 0 <= link[1] < len(results) else None
 
 
 class Fields:
@@ -189,8 +217,8 @@ def _data_url(url: str) -> bytes:
 
 
 def _check_readable(picture: Picture) -> None:
-    with Image.open(BytesIO(picture.encoded or b"")):
-        pass  # reads the header only; UnidentifiedImageError is an OSError
+    with _opened(picture.encoded or b""):
+        pass  # reads the header only
 
 
 async def _empty_image(call: Call) -> tuple[Any, ...]:
@@ -234,12 +262,14 @@ def _scale(pixels: Pixels, fields: Fields) -> Pixels:
     method = fields.get("upscale_method") or "bilinear"
     if method not in _RESAMPLING:
         raise ValueError(f"the upscale_method is one of {', '.join(_RESAMPLING)}, not {method!r}")
-    if width < 0 or height < 0 or width * height > MAX_PIXELS or not (width or height):
-        raise ValueError(f"{width} x {height} pixels are outside of 1 to {MAX_PIXELS} pixels")
     image = Image.fromarray(pixels)
     # 0 means: whatever keeps the proportions.
-    size = width or max(1, round(image.width * height / image.height)), height
-    size = size[0], height or max(1, round(image.height * width / image.width))
+    size = (
+        width or max(1, round(image.width * height / image.height)),
+        height or max(1, round(image.height * width / image.width)),
+    )
+    if min(width, height) < 0 or not (width or height) or size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f"{size[0]} x {size[1]} pixels are outside of 1 to {MAX_PIXELS} pixels")
     if fields.get("crop") == "center":
         return np.asarray(ImageOps.fit(image, size, _RESAMPLING[method]))
     return np.asarray(image.resize(size, _RESAMPLING[method]))
@@ -317,7 +347,10 @@ def _order(graph: Mapping[str, Any]) -> list[str]:
     try:
         return list(TopologicalSorter({node_id: _sources(graph, node_id) for node_id in graph}).static_order())
     except CycleError as error:
-        raise MachineError(Failure(message="The graph goes round in a circle", node_id=error.args[1][0])) from error
+        node_id = error.args[1][0]
+        node_class = graph[node_id]["class_type"]
+        failure = Failure(message="The graph goes round in a circle", node_id=node_id, node_class=node_class)
+        raise MachineError(failure) from error
 
 
 def _sources(graph: Mapping[str, Any], node_id: str) -> list[str]:
@@ -327,8 +360,11 @@ def _sources(graph: Mapping[str, Any], node_id: str) -> list[str]:
     if not isinstance(node_class, str) or not (node_class in NODES or node_class.startswith(PREFIX)):
         message = f"The built-in machine has no such node. It is for trying out and knows: {', '.join(NODES)}."
         raise MachineError(Failure(message=message, node_id=node_id, node_class=str(node_class)))
-    fields: Any = node.get("inputs", {})
-    sources = [value[0] for value in fields.values() if is_link(value)] if is_object(fields) else []
+    fields: Any = node.get("inputs") or {}
+    if not is_object(fields):
+        message = "Its inputs are not a JSON object"
+        raise MachineError(Failure(message=message, node_id=node_id, node_class=node_class))
+    sources = [value[0] for value in fields.values() if is_link(value)]
     for source in sources:
         if source not in graph:
             message = f"It is connected to the node {source}, which is not in the graph"

@@ -25,7 +25,8 @@ async def upload_file(call: Call) -> web.Response:
         return await _receive_form(call)
     announced = await call.body(UploadRequest)
     _check_size(call, announced.file_size)
-    row = _new_row(call, announced.file_name or "file", announced.type, announced.file_size)
+    # Lower case, as aiohttp will read it from the upload's own header.
+    row = _new_row(call, announced.file_name or "file", announced.type.lower(), announced.file_size)
     await call.platform.store.files.announce(row)
     return reply(_ticket(call, row))
 

@@ -47,8 +47,12 @@ async def follow_run(call: Call) -> web.StreamResponse:
     run_id, last = call.id("run_id"), call.request.headers.get("Last-Event-ID", "0")
     if not last.isdecimal() or len(last) > 9:
         raise BadRequest("Last-Event-ID has to be the id of an event of this stream")
-    await call.platform.store.runs.get(call.owner, run_id)
-    return await _stream(call, run_id, after=int(last))
+    runs, after = call.platform.store.runs, int(last)
+    run, newest = await runs.get(call.owner, run_id), await runs.last_event(run_id)
+    if after > newest:
+        raise BadRequest(f"Last-Event-ID is {after} and the last event of this stream has the id {newest}")
+    # Whoever has read it to its end and asks again is told the end again, instead of waiting for more.
+    return await _stream(call, run_id, after=min(after, newest - 1) if run.status.is_terminal else after)
 
 
 async def get_run(call: Call) -> web.Response:
@@ -72,8 +76,8 @@ async def _submit(call: Call) -> str:
     """Accept a run from the request's body; its id."""
     request = await call.body(RunRequest)
     key = call.request.headers.get("Idempotency-Key")
-    if key is not None and not 8 <= len(key) <= 200:
-        raise BadRequest("An Idempotency-Key has 8 to 200 characters")
+    if key is not None and not (8 <= len(key) <= 200 and key.isascii()):
+        raise BadRequest("An Idempotency-Key has 8 to 200 ASCII characters")
     platform = call.platform
     deployment = await platform.store.deployments.get(call.owner, request.deployment_id)
     graph = deployment.version and deployment.version.workflow_api

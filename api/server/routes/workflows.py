@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from aiohttp import web
 from pydantic import Field, field_validator
 
 from ...models import Graph, Record
-from ..call import Call, Endpoint, Handler, reply
+from ..call import Call, Endpoint, Handler, parse_json, reply
 
 
 class NewWorkflow(Record):
@@ -24,10 +23,7 @@ class NewWorkflow(Record):
     @field_validator("workflow_json", "workflow", "workflow_api", mode="before")
     @classmethod
     def _parse_text(cls, value: Any) -> Any:
-        try:
-            return json.loads(value) if isinstance(value, str) else value
-        except ValueError as error:
-            raise ValueError(f"is not JSON: {error}") from error
+        return parse_json(value) if isinstance(value, str) else value
 
 
 async def create_workflow(call: Call) -> web.Response:

@@ -71,15 +71,16 @@ class RunStore:
             "machine_id": deployment.machine_id,
             "inputs": request.inputs,
             "run_timeout": deployment.run_timeout or run_timeout,
-            "status": RunStatus.NOT_STARTED.value,
+            "status": RunStatus.QUEUED.value,
             "idempotency_key": key,
             "request_hash": _request_hash(request),
         }
+        times = {"created_at": now, "updated_at": now, "queued_at": now}
+        events = [Accepted(run_id), StatusChanged(run_id, RunStatus.QUEUED)]
         try:
             async with self._database.write() as connection:
-                await connection.execute(sa.insert(runs).values(**row, created_at=now, updated_at=now))
-                await _log(connection, now, run_id, [Accepted(run_id)])
-                await _advance(connection, now, runs.c.id == run_id, to=RunStatus.QUEUED)
+                await connection.execute(sa.insert(runs).values(**row, **times, last_event=len(events)))
+                await _write_events(connection, now, run_id, events, last=len(events))
         except IntegrityError:
             return await self._same_run(owner, request, key)
         return run_id
@@ -122,6 +123,11 @@ class RunStore:
         query = sa.select(run_events.c.number, run_events.c.payload)
         query = query.where(run_events.c.run_id == run_id, run_events.c.number > after).order_by(run_events.c.number)
         return [(row["number"], row["payload"]) for row in await fetch(self._database, query)]
+
+    async def last_event(self, run_id: str) -> int:
+        """The number of the newest event in the log of a run."""
+        rows = await fetch(self._database, sa.select(runs.c.last_event).where(runs.c.id == run_id))
+        return found(rows, f"There is no run {run_id}")["last_event"]
 
     async def claim(self, machine_id: str, *, seconds: float) -> ClaimedRun | None:
         """Take the longest waiting run of a machine for this many seconds; None when no run waits."""
@@ -172,19 +178,17 @@ class RunStore:
             rows = await _advance(connection, now, held, to=status, values=values, events=events)
         return bool(rows)
 
-    async def log(self, run: ClaimedRun, event: RunEvent) -> None:
-        """Add an event to the log of a run that this process holds."""
-        async with self._database.write() as connection:
-            await _log(connection, self._database.now(), run.id, [event], lease=run.lease)
-
     async def add_output(self, run: ClaimedRun, output: NewOutput) -> None:
         """Keep an output of a run that this process holds, and log it."""
         now = self._database.now()
         event = OutputReady(run.id, output.node_id, output.data)
         async with self._database.write() as connection:
-            number = await _log(connection, now, run.id, [event], lease=run.lease)
+            held = (runs.c.id == run.id) & (runs.c.lease == run.lease)
+            change = sa.update(runs).where(held).values(last_event=runs.c.last_event + 1).returning(runs.c.last_event)
+            number: int | None = (await connection.execute(change)).scalar()
             if number is None:
                 return
+            await _write_events(connection, now, run.id, [event], last=number)
             row = {**vars(output), "id": str(uuid4()), "run_id": run.id, "position": number, "created_at": now}
             await connection.execute(sa.insert(run_outputs).values(row))
 
@@ -253,10 +257,12 @@ async def _advance(
     """
     is_allowed = runs.c.status.in_([status.value for status in to.predecessors])
     changed = {"status": to.value, "updated_at": now, **_stamps(to, now), **(values or {})}
-    change = sa.update(runs).where(where, is_allowed).values(changed).returning(runs.c.id)
+    changed["last_event"] = runs.c.last_event + len(events) + 1
+    change = sa.update(runs).where(where, is_allowed).values(changed).returning(runs.c.id, runs.c.last_event)
     rows = [dict(row) for row in (await connection.execute(change)).mappings()]
     for row in rows:
-        await _log(connection, now, row["id"], [*events, StatusChanged(row["id"], to)])
+        logged = [*events, StatusChanged(row["id"], to)]
+        await _write_events(connection, now, row["id"], logged, last=row["last_event"])
     return rows
 
 
@@ -270,24 +276,15 @@ def _stamps(status: RunStatus, now: datetime) -> dict[str, Any]:
     return {"started_at": now} if status is RunStatus.STARTED else {}
 
 
-async def _log(
-    connection: AsyncConnection, now: datetime, run_id: str, events: Sequence[RunEvent], *, lease: str | None = None
-) -> int | None:
-    """Append events to a run's log; the number of the last, or None when the lease is no longer held."""
-    change = sa.update(runs).where(runs.c.id == run_id)
-    if lease:
-        change = change.where(runs.c.lease == lease)
-    change = change.values(last_event=runs.c.last_event + len(events)).returning(runs.c.last_event)
-    last: int | None = (await connection.execute(change)).scalar()
-    if last is None:
-        return None
-    numbered = enumerate(events, start=last - len(events) + 1)
+async def _write_events(
+    connection: AsyncConnection, now: datetime, run_id: str, events: Sequence[RunEvent], *, last: int
+) -> None:
+    """Write events whose numbers end with `last`, which the run's row has counted already."""
     rows = [
         {"run_id": run_id, "number": number, "payload": encode(event)[1], "created_at": now}
-        for number, event in numbered
+        for number, event in enumerate(events, start=last - len(events) + 1)
     ]
     await connection.execute(sa.insert(run_events), rows)
-    return last
 
 
 def _request_hash(request: RunRequest) -> str:

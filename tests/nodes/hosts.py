@@ -1,0 +1,42 @@
+"""A stand-in for ComfyUI as the flow of a run sees it."""
+
+from __future__ import annotations
+
+import asyncio
+
+WAIT_SECONDS = 20
+
+
+class Interrupted(Exception):
+    """The host's own exception for a user who wants to stop."""
+
+
+class FakeHost:
+    """Keeps what it was told to show, and wants to stop when `stop()` was called."""
+
+    def __init__(self) -> None:
+        self.shares: list[float] = []
+        self.texts: list[str] = []
+        self._interrupt: Interrupted | None = None
+        self._news = asyncio.Event()
+
+    def progress(self, share: float) -> None:
+        self.shares.append(share)
+
+    def text(self, text: str) -> None:
+        self.texts.append(text)
+        self._news.set()
+
+    def check_interrupted(self) -> None:
+        if self._interrupt:
+            raise self._interrupt
+
+    def stop(self) -> None:
+        """The user presses the button."""
+        self._interrupt = Interrupted("the user pressed the button")
+
+    async def told(self, part: str) -> None:
+        """Wait for a text with this part."""
+        while not any(part in text for text in self.texts):
+            self._news.clear()
+            await asyncio.wait_for(self._news.wait(), WAIT_SECONDS)
