@@ -10,7 +10,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .errors import OutpostError
 from .settings import Connection, load_connection, save_connection, settings_path
 
 DEFAULT_PORT = 8190
+MAX_PORT = 65535
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="start a platform on this computer")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port to listen on (default: %(default)s)")
     serve.add_argument("--data", type=Path, default=None, help="folder for everything that the platform keeps")
     serve.add_argument("--database", metavar="URL", help="SQLAlchemy URL of a database to use instead of SQLite")
     serve.add_argument("--public-url", metavar="URL", help="where clients reach this server, if a proxy is in front")
@@ -70,58 +72,95 @@ async def _serve(options: argparse.Namespace) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     data: Path = options.data or data_folder()
     config = ServerConfig(data, database_url=options.database, public_url=options.public_url)
-    try:
-        async with open_platform(config) as platform, serving(platform, host=options.host, port=options.port) as url:
-            print(f"ComfyUI-Outpost {__version__} serves {url} and keeps everything in {data}", flush=True)
+    stopped = _stop_signals()
+    with _one_sentence(f"The platform in {data} cannot be opened"):
+        async with open_platform(config) as platform:
             if first := platform.first_start:
-                print(_WELCOME.format(key=first.api_key, url=url, deployment=first.deployment_id), flush=True)
-            await _until_stopped()
-    except OSError as error:
-        raise OutpostError(f"The server cannot start on {options.host}:{options.port}: {error.strerror}") from error
+                # Before anything else can go wrong: nobody can find it out later.
+                print(_KEY.format(key=first.api_key), flush=True)
+            with _one_sentence(f"The server cannot start on {options.host}:{options.port}"):
+                async with serving(platform, host=options.host, port=options.port) as url:
+                    _greet(url, data, first.deployment_id if first else None)
+                    await stopped.wait()
     return 0
 
 
-_WELCOME = """
+_KEY = """
 This is the first start, so an API key was made. It is shown only this once:
 
     {key}
-
-Use it on this computer:   outpost connect {url}      (it asks for the key)
-Then try the whole way:    outpost doctor
-A deployment to begin with: Hello Outpost, {deployment}
+"""
+_FIRST_STEPS = """
+Use the key on this computer:   outpost connect {url}      (it asks for the key)
+Then try the whole way:         outpost doctor
+A deployment to begin with:     Hello Outpost, {deployment}
 """
 
 
-async def _until_stopped() -> None:
-    """Wait for Ctrl-C or, where there is such a signal, SIGTERM."""
+def _greet(url: str, data: Path, sample_id: str | None) -> None:
+    print(f"ComfyUI-Outpost {__version__} serves {url} and keeps everything in {data}", flush=True)
+    if sample_id:
+        print(_FIRST_STEPS.format(url=url, deployment=sample_id), flush=True)
+
+
+@contextmanager
+def _one_sentence(what: str) -> Generator[None, None, None]:
+    """What the operating system refuses, in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise OutpostError(f"{what}: {error.strerror}") from error
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is not a port, which is a number from 0 to {MAX_PORT}")
+    return int(text)
+
+
+def _stop_signals() -> asyncio.Event:
+    """Set by Ctrl-C and, where there is such a signal, SIGTERM."""
     stopped = asyncio.Event()
     if sys.platform != "win32":
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped
 
 
-async def _connect(options: argparse.Namespace) -> int:
+def _connect(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
+    # Not in the event loop, where Ctrl-C would wait for the answer.
+    return _save(Connection(options.url, _ask_for_key()))
+
+
+def _ask_for_key() -> str:
+    try:
+        text = getpass.getpass("API key (it is not shown): ") if sys.stdin.isatty() else sys.stdin.readline()
+    except EOFError:
+        return ""
+    return text.strip()
+
+
+async def _save(connection: Connection) -> int:
     from .client import Client
 
-    prompt = "API key (it is not shown): "
-    key = await asyncio.to_thread(getpass.getpass, prompt) if sys.stdin.isatty() else sys.stdin.readline()
-    connection = Connection(options.url, key.strip())
     async with Client(connection) as client:
         found = len(await client.deployments.list())
     path = settings_path(os.environ)
-    save_connection(connection, path)
-    print(f"Connected to {connection.base_url}, which has {found} deployments. Saved in {path}, readable by you alone.")
+    with _one_sentence(f"{path} cannot be written"):
+        save_connection(connection, path)
+    print(f"Connected to {connection.base_url}; deployments: {found}. Saved in {path}, readable by you alone.")
     return 0
 
 
 async def _demo(options: argparse.Namespace) -> int:
     # The one place where this package reaches for the nodes: the demo is their program, which only starts here.
-    demo: Coroutine[Any, Any, int] = importlib.import_module("..nodes.demo", __package__).run(
-        options.picture, options.output
-    )
-    return await demo
+    try:
+        demo = importlib.import_module("..nodes.demo", __package__)
+    except ModuleNotFoundError as error:
+        raise OutpostError(f"The demo needs {error.name}. Install it: python -m pip install {error.name}") from error
+    code: int = await demo.run(options.picture, options.output)
+    return code
 
 
 async def _doctor(options: argparse.Namespace) -> int:

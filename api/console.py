@@ -31,8 +31,11 @@ class Bar:
 
     def show(self, share: float, text: str = "") -> None:
         """Show how much is done, 0 to 1, and what is being done."""
-        done = round(min(max(share, 0.0), 1.0) * _WIDTH)
-        self._write(f"\r\x1b[K{self._title} [{'█' * done}{'·' * (_WIDTH - done)}] {share:4.0%} {text[:40]}")
+        share = min(max(share, 0.0), 1.0)
+        done = round(share * _WIDTH)
+        # The text is a server's: nothing in it may move the cursor.
+        text = "".join(each if each.isprintable() else " " for each in text[:40])
+        self._write(f"\r\x1b[K{self._title} [{'█' * done}{'·' * (_WIDTH - done)}] {share:4.0%} {text}")
 
     def _write(self, text: str) -> None:
         if self._is_shown:

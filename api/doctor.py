@@ -68,7 +68,9 @@ async def _run(client: Client, deployment: Deployment, url: str) -> Run:
         if kind_of(each) is InputKind.IMAGE:
             inputs[each.input_id] = url
         elif each.required:
-            raise InvalidInput(f"The deployment needs {each.input_id!r}, a {kind_of(each).value}; name another one")
+            raise InvalidInput(
+                f"The deployment needs a value for {each.input_id!r} ({kind_of(each).value}); name another one"
+            )
     with Bar("running") as bar:
 
         def show(event: RunEvent) -> None:

@@ -41,7 +41,7 @@ _PLACES, _PLACE_BYTES = 16, 2**10
 _RUNS_SAVE = 0.98
 """Runs take a tenth longer to find; below this share of the size without them, they are worth it."""
 _REPEATS_MAY_SAVE = 0.9
-"""Below this share of it, runs or a quick search promise enough to try a full one."""
+"""Below this share of it, runs or a search promise enough to be tried on more than a sample."""
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 _CHANNELS = {colour_type: channels for channels, colour_type in _COLOUR_TYPE.items()}
 _ADLER_MODULUS = 65521
@@ -82,11 +82,10 @@ def encode(pixels: Bytes, *, strip_bytes: int = STRIP_BYTES) -> bytes:
     step = max(1, strip_bytes // rows.shape[1])
     bounds = list(pairwise([*range(0, height, step), height]))
     pack = partial(_pack, rows, channels)
-    workers = min(len(bounds), os.cpu_count() or 1)
-    if workers == 1:
-        strips = [pack(part) for part in bounds]
+    if len(bounds) == 1:
+        strips = [pack(bounds[0])]
     else:
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(min(len(bounds), os.cpu_count() or 1)) as pool:
             strips = list(pool.map(pack, bounds))
     start = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPE[channels], 0, 0, 0)
     head = struct.pack(">I4s13sI", 13, b"IHDR", start, zlib.crc32(b"IHDR" + start))
@@ -264,7 +263,7 @@ def _choose(filtered: _Filter, start: int, stop: int) -> tuple[int, _Compression
     """The filter and the compression that suit these rows, judged by a few of them.
 
     The filter is the one whose bytes have the least entropy. Then, where nothing repeats, codes alone are fastest;
-    where bytes do, runs; and a full search is worth a trial only where much repeats, as in drawings.
+    where bytes do, runs; and a search is worth a trial only where much repeats, as in drawings.
     """
     samples = [_sample(filtered, start, stop, kind) for kind in range(5)]
     kind = min(range(5), key=lambda kind: sum(map(_entropy, samples[kind])))
@@ -290,10 +289,7 @@ def _sample(filtered: _Filter, start: int, stop: int, kind: int) -> list[Bytes]:
 
 
 def _entropy(stored: Bytes) -> float:
-    """Bits that these bytes would take if each of their values had a code of the best possible length.
-
-    For one place at a time, since deflate has other codes for each few rows.
-    """
+    """Bits for one place, with the best possible codes for its values: deflate has new ones every few rows as well."""
     counts = np.bincount(stored)
     counts = counts[counts > 0]
     return -float((counts * np.log2(counts / stored.size)).sum())
@@ -308,9 +304,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """The chunks of a PNG file up to its end, each checked against its own checksum."""
     view, at, kind = memoryview(data), len(SIGNATURE), b""
     while kind != b"IEND":
-        if at + 12 > len(data):
-            raise UnsupportedMedia(f"The PNG is cut off after {len(data)} bytes.")
-        length, kind = struct.unpack_from(">I4s", data, at)
+        length, kind = struct.unpack_from(">I4s", data, at) if at + 8 <= len(data) else (0, b"")
         end = at + 8 + length
         if end + 4 > len(data):
             raise UnsupportedMedia(f"The PNG is cut off after {len(data)} bytes.")
@@ -334,9 +328,8 @@ def decode16(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint16]
         raise UnsupportedMedia(f"The PNG has {about.width}x{about.height} pixels, more than the {max_pixels} allowed.")
     chunks = [(kind, body) for kind, body in _chunks(data) if kind in (b"IDAT", b"tRNS")]
     channels = _CHANNELS[about.colour_type]
-    stored = _inflated(
-        b"".join(body for kind, body in chunks if kind == b"IDAT"), about.height * (1 + about.width * channels * 2)
-    )
+    packed = b"".join(body for kind, body in chunks if kind == b"IDAT")
+    stored = _inflated(packed, about.height * (1 + about.width * channels * 2))
     rows = np.frombuffer(stored, np.uint8).reshape(about.height, -1)
     samples = _unfiltered(rows, channels * 2).view(">u2").astype(np.uint16)
     pixels = samples.reshape(about.height, about.width, channels)

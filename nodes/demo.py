@@ -13,7 +13,7 @@ import numpy as np
 
 from ..api.client import Client
 from ..api.console import Bar, say
-from ..api.errors import InvalidInput
+from ..api.errors import InvalidInput, OutpostError
 from ..api.models import Deployment, Graph
 from ..api.server.app import serving
 from ..api.server.config import ServerConfig
@@ -53,7 +53,7 @@ class Console:
 async def run(picture: Path | None, output: Path) -> int:
     """Run the demo on a picture, or on one that is made up; the process's exit code. The last line printed is JSON."""
     source = contact_sheet.made_up_picture() if picture is None else await asyncio.to_thread(_read, picture)
-    image = media.decode(source, name=str(picture or "the made up picture")).image
+    image = media.decode(source, name=str(picture or "the made up picture")).image[:1]
     say(f"A picture of {image.shape[2]} x {image.shape[1]} pixels is a tensor {list(image.shape)} now.")
     with tempfile.TemporaryDirectory(prefix="outpost-demo-") as folder:
         async with (
@@ -110,13 +110,16 @@ def _is_exact(image: Any, result: execution.RunResult) -> bool:
 
 
 def _write(folder: Path, image: Any, result: execution.RunResult) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
     pictures = {"input": media.to_pixels(image[0])}
     for name in ("inverted", "softened"):
         pictures[name] = media.to_pixels(result.pick(name).images[0].image[0])
     files = [folder / "result.png", folder / "contact-sheet.png"]
-    files[0].write_bytes(media.encode_png(pictures["softened"]))
-    files[1].write_bytes(contact_sheet.draw(pictures))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files[0].write_bytes(media.encode_png(pictures["softened"]))
+        files[1].write_bytes(contact_sheet.draw(pictures))
+    except OSError as error:
+        raise OutpostError(f"{folder} cannot be written: {error.strerror}") from error
     return files
 
 

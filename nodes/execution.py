@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ..api.errors import InvalidInput, UrlExpired
+from ..api.errors import InvalidInput, TransferError, UrlExpired
 from ..api.inputs import InputKind, check_inputs, declared_inputs, kind_of
 from ..api.models import Deployment, OutputFile, Run, RunOutput
 from . import media
@@ -81,13 +81,17 @@ class OutputPart:
         return name in (self.output_id, self.node_id)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """A run that has succeeded, with its outputs as tensors and texts, in the order of its nodes."""
 
     run: Run
     parts: tuple[OutputPart, ...]
     stopwatch: Stopwatch
+
+    def __repr__(self) -> str:
+        # ComfyUI writes the inputs of a node that fails into its history; the URLs of a run's outputs are secrets.
+        return f"<run {self.run.id}: {len(self.images)} images, {len(self.texts)} texts>"
 
     def pick(self, name: str) -> RunResult:
         """Only the outputs with that output_id or node id. InvalidInput, with the list of those there are, if none."""
@@ -110,20 +114,36 @@ class RunResult:
 async def upload_images(client: Client, images: Sequence[Any], *, stopwatch: Stopwatch) -> list[str]:
     """The URLs of images after their upload; each is [H, W, C] or a mask [H, W], float 0..1.
 
-    Images are encoded on threads while others are on their way, and the same pixels travel once.
+    Raises InvalidInput before anything is sent when one of them cannot be sent.
     """
+    return await _upload(client, await _to_pixels(images, stopwatch), stopwatch)
+
+
+async def _to_pixels(images: Sequence[Any], stopwatch: Stopwatch) -> list[media.Pixels]:
+    """The pixels of all images: only then is it known that each of them can be sent."""
     limit = asyncio.Semaphore(PARALLEL_IMAGES)
 
-    async def upload(image: Any) -> str:
+    async def convert(image: Any) -> media.Pixels:
         async with limit:
-            return await _upload_image(client, image, stopwatch)
+            with stopwatch.measure("encode"):
+                return await asyncio.to_thread(media.to_pixels, image)
 
-    return list(await gather_or_cancel([upload(image) for image in images]))
+    return await gather_or_cancel([convert(image) for image in images])
 
 
-async def _upload_image(client: Client, image: Any, stopwatch: Stopwatch) -> str:
+async def _upload(client: Client, pictures: Sequence[media.Pixels], stopwatch: Stopwatch) -> list[str]:
+    """Their URLs. Pictures are encoded on threads while others are on their way, and the same pixels travel once."""
+    limit = asyncio.Semaphore(PARALLEL_IMAGES)
+
+    async def upload(pixels: media.Pixels) -> str:
+        async with limit:
+            return await _upload_one(client, pixels, stopwatch)
+
+    return await gather_or_cancel([upload(pixels) for pixels in pictures])
+
+
+async def _upload_one(client: Client, pixels: media.Pixels, stopwatch: Stopwatch) -> str:
     with stopwatch.measure("encode"):
-        pixels = await asyncio.to_thread(media.to_pixels, image)
         digest = await asyncio.to_thread(media.digest, pixels)
     encoding = 0.0
 
@@ -168,11 +188,11 @@ class _Flow:
         values = _checked(deployment, inputs)
         self._host.text("uploading")
         values = await self._uploaded(deployment, values)
-        progress = RunProgress(_node_count(deployment), show=self._show, clock=time.perf_counter)
+        progress = RunProgress(len(_node_ids(deployment)), show=self._show, clock=time.perf_counter)
         run = await self._client.runs.execute(deployment, values, on_event=progress.on_event, deadline=self._deadline)
         self._stopwatch.seconds.update(progress.seconds)
         self._host.text("downloading the outputs")
-        parts = await self._parts(run)
+        parts = await self._parts(run, _in_order(run, deployment))
         self._show(1.0, f"run {run.id}: {run.status.value}")
         return RunResult(run, parts, self._stopwatch)
 
@@ -181,41 +201,46 @@ class _Flow:
         self._host.text(text)
 
     async def _uploaded(self, deployment: Deployment, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        kinds = {each.input_id: kind_of(each) for each in declared_inputs(deployment) or ()}
-        names = list(inputs)
-        values = [self._value(inputs[name], name, kinds.get(name)) for name in names]
-        return dict(zip(names, await gather_or_cancel(values), strict=True))
-
-    async def _value(self, value: Any, input_id: str, kind: InputKind | None) -> Any:
-        if not media.is_tensor(value):
-            return value
-        images = media.images_or_masks(value)
-        if kind is not InputKind.IMAGE_BATCH and len(images) != 1:
-            raise InvalidInput(
-                f"The input {input_id!r} takes one image, and a batch of {len(images)} is connected to it",
-                input_id=input_id,
-            )
-        urls = await upload_images(self._client, images, stopwatch=self._stopwatch)
+        """The inputs with the URLs of what was uploaded in place of tensors. All are looked at before one is sent."""
+        batches = {
+            each.input_id for each in declared_inputs(deployment) or () if kind_of(each) is InputKind.IMAGE_BATCH
+        }
+        tensors = {name: value for name, value in inputs.items() if media.is_tensor(value)}
+        pixels = [await self._pixels(name, value, is_batch=name in batches) for name, value in tensors.items()]
+        urls = await gather_or_cancel([_upload(self._client, each, self._stopwatch) for each in pixels])
         # A batch travels as text: ComfyUI takes a list for a link to another node.
-        return json.dumps(urls) if kind is InputKind.IMAGE_BATCH else urls[0]
+        values = {
+            name: json.dumps(each) if name in batches else each[0] for name, each in zip(tensors, urls, strict=True)
+        }
+        return {**inputs, **values}
 
-    async def _parts(self, run: Run) -> tuple[OutputPart, ...]:
+    async def _pixels(self, input_id: str, value: Any, *, is_batch: bool) -> list[media.Pixels]:
+        try:
+            images = media.images_or_masks(value)
+            if not is_batch and len(images) != 1:
+                raise InvalidInput(f"it takes one image, and a batch of {len(images)} is connected to it")
+            return await _to_pixels(images, self._stopwatch)
+        except InvalidInput as error:
+            raise type(error)(f"The input {input_id!r} cannot be sent: {error}", input_id=input_id) from error
+
+    async def _parts(self, run: Run, outputs: Sequence[RunOutput]) -> tuple[OutputPart, ...]:
         limit = asyncio.Semaphore(PARALLEL_IMAGES)
         images = [
             self._image_part(run, output, index, limit)
-            for output in run.outputs
+            for output in outputs
             for index in range(len(_image_files(output)))
         ]
-        texts = [
-            OutputPart(output.output_id, output.node_id, text=text) for output in run.outputs for text in output.texts
-        ]
+        texts = [OutputPart(output.output_id, output.node_id, text=text) for output in outputs for text in output.texts]
         return (*await gather_or_cancel(images), *texts)
 
     async def _image_part(self, run: Run, output: RunOutput, index: int, limit: asyncio.Semaphore) -> OutputPart:
         name = f"output {output.output_id or output.node_id!r} of run {run.id}"
         async with limit:
             with self._stopwatch.measure("download"):
-                data = await self._download(run, output, index)
+                try:
+                    data = await self._download(run, output, index)
+                except TransferError as error:
+                    raise type(error)(f"The {name} did not arrive: {error}") from error
             with self._stopwatch.measure("decode"):
                 image = await asyncio.to_thread(media.decode, data, name=name)
         return OutputPart(output.output_id, output.node_id, image=image)
@@ -237,23 +262,29 @@ def _checked(deployment: Deployment, inputs: Mapping[str, Any]) -> dict[str, Any
     declared = declared_inputs(deployment)
     if declared is None:
         return dict(inputs)
-    plain = {name: _STANDS_FOR_A_TENSOR if media.is_tensor(value) else value for name, value in inputs.items()}
     kinds = {each.input_id: kind_of(each) for each in declared}
-    for name, value in inputs.items():
-        if media.is_tensor(value) and kinds.get(name) is InputKind.IMAGE_BATCH:
-            plain[name] = [_STANDS_FOR_A_TENSOR]
-    checked = check_inputs(declared, plain)
-    for name, value in inputs.items():
-        if media.is_tensor(value) and kinds[name] not in _TAKE_IMAGES:
-            raise InvalidInput(f"The input {name!r} takes {kinds[name].value}, not an image", input_id=name)
-    return {name: inputs[name] if media.is_tensor(inputs[name]) else value for name, value in checked.items()}
+    tensors = {name: value for name, value in inputs.items() if media.is_tensor(value)}
+    for name in tensors:
+        if name in kinds and kinds[name] not in _TAKE_IMAGES:
+            raise InvalidInput(f"The input {name!r} ({kinds[name].value}) takes no image", input_id=name)
+    stand_ins = {
+        name: [_STANDS_FOR_A_TENSOR] if kinds.get(name) is InputKind.IMAGE_BATCH else _STANDS_FOR_A_TENSOR
+        for name in tensors
+    }
+    return {**check_inputs(declared, {**inputs, **stand_ins}), **tensors}
 
 
 _TAKE_IMAGES = (InputKind.IMAGE, InputKind.IMAGE_BATCH, InputKind.FILE)
 
 
-def _node_count(deployment: Deployment) -> int:
-    return len((deployment.version and deployment.version.workflow_api) or ())
+def _node_ids(deployment: Deployment) -> list[str]:
+    return list((deployment.version and deployment.version.workflow_api) or ())
+
+
+def _in_order(run: Run, deployment: Deployment) -> list[RunOutput]:
+    """The outputs in the order of the deployment's nodes; a platform tells them in the order in which they came."""
+    places = {node_id: place for place, node_id in enumerate(_node_ids(deployment))}
+    return sorted(run.outputs, key=lambda output: places.get(output.node_id or "", len(places)))
 
 
 def _image_files(output: RunOutput) -> list[OutputFile]:
@@ -284,6 +315,7 @@ async def interruptible(host: Host, coroutine: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine, which is cancelled, and has ended, when the host's user wants to stop."""
     task = asyncio.ensure_future(coroutine)
     try:
+        host.check_interrupted()
         while not task.done():
             await asyncio.wait({task}, timeout=INTERRUPT_SECONDS)
             host.check_interrupted()

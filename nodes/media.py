@@ -31,7 +31,7 @@ Samples = NDArray[np.uint8 | np.uint16]
 MAX_PIXELS = png.MAX_PIXELS
 """Pixels that a file may have, all frames together, unless the caller says otherwise."""
 
-_BLOCK_SAMPLES = 2**19
+_BLOCK_SAMPLES = 2**18
 """What is converted at once: it stays in the cache between the steps."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "BMP", "PPM", "JPEG2000")
@@ -132,25 +132,32 @@ def to_pixels(image: torch.Tensor) -> Pixels:
     The tensor is not changed. Raises InvalidInput for NaN and infinity, and for a tensor that is not an image.
     """
     _check(image)
-    source = image.detach()
-    is_here = source.device.type == "cpu"
-    # Elsewhere it becomes bytes where it lies, at once, and only the bytes are brought here.
-    rows = max(1, _BLOCK_SAMPLES // source[0].numel()) if is_here else len(source)
-    # Memory from NumPy, which asks for large pages: first touching small ones takes longer than the arithmetic.
-    shape = tuple(source.shape)
-    pixels = torch.as_tensor(np.empty(shape, np.uint8)) if is_here else source.new_empty(shape, dtype=torch.uint8)
-    work = source.new_empty((min(rows, len(source)), *shape[1:]), dtype=torch.float32)
+    values = image.detach().to(torch.float32)
+    if values.device.type != "cpu":
+        # The bytes are made where the image lies: they are a quarter of what would have to be brought here.
+        if not values.isfinite().all():
+            raise _not_numbers(image)
+        return values.clamp(0, 1).mul_(255).round_().to(torch.uint8).cpu().numpy()
+    # NumPy on one core is as fast as torch on two idle ones, and several times as fast where they have other work.
+    source: NDArray[np.float32] = values.numpy()
+    pixels = np.empty(source.shape, np.uint8)
+    rows = max(1, _BLOCK_SAMPLES // source[0].size)
+    work = np.empty((min(rows, len(source)), *source.shape[1:]), np.float32)
     for first in range(0, len(source), rows):
         part = source[first : first + rows]
-        block = work[: len(part)].copy_(part)
-        # A sum is finite only if all of it is, but it may overflow where all of it is finite.
-        if not math.isfinite(block.sum().item()) and not block.isfinite().all():
-            raise InvalidInput(
-                f"The image {_size(image)} has values that are not numbers (NaN or infinity), so it cannot be sent. "
-                "They often come from a VAE or a model that overflows in half precision."
-            )
-        pixels[first : first + rows].copy_(block.clamp_(0, 1).mul_(255).round_())
-    return pixels.cpu().numpy()
+        if not math.isfinite(part.min()) or not math.isfinite(part.max()):  # NaN comes through both
+            raise _not_numbers(image)
+        block = np.clip(part, 0, 1, out=work[: len(part)])
+        block *= np.float32(255)
+        np.copyto(pixels[first : first + rows], np.rint(block, out=block), casting="unsafe")
+    return pixels
+
+
+def _not_numbers(image: torch.Tensor) -> InvalidInput:
+    return InvalidInput(
+        f"The image {_size(image)} has values that are not numbers (NaN or infinity), so it cannot be sent. "
+        "They often come from a VAE or a model that overflows in half precision."
+    )
 
 
 def _check(image: torch.Tensor) -> None:

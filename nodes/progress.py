@@ -47,7 +47,10 @@ class RunProgress:
                 text = PHASE_TEXTS[name]
             case LiveStatus(_, live_text, live_share):
                 share, text = live_share, live_text
-            case NodeProgress(_, _, value, maximum) if maximum and self._node_count:
+            # What a custom node sends need not be numbers, and must not end the run.
+            case NodeProgress(_, _, int() | float() as value, int() | float() as maximum) if (
+                maximum and self._node_count
+            ):
                 share = self._base + min(1.0, value / maximum) / self._node_count
             case NodesProgress(_, nodes) if self._node_count:
                 share = sum(nodes.values()) / self._node_count

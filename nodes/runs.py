@@ -71,6 +71,11 @@ class RunOutputs:
     RETURN_TYPES = ("IMAGE", "MASK", "STRING")
     RETURN_NAMES = ("image", "mask", "text")
     OUTPUT_IS_LIST = (True, True, True)
+    OUTPUT_TOOLTIPS = (
+        "The images: one batch when they are of the same size, else one after the other.",
+        "Their transparency, white where they are transparent.",
+        "The texts, in order.",
+    )
     FUNCTION = "run"
     DESCRIPTION = "Picks the outputs of a run by their output_id, or by the id of the node that made them."
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,17 +41,30 @@ class RunningPlatform:
     stranger: Person
 
 
+@dataclass(frozen=True)
+class Furnished:
+    """A folder as a platform leaves it, and the people on it."""
+
+    folder: Path
+    owner: Person
+    stranger: Person
+
+
 StartPlatform = Callable[..., AbstractAsyncContextManager[RunningPlatform]]
 
 
-@asynccontextmanager
-async def _running(data: Path, *, machines: Any = None, **settings: Any) -> AsyncGenerator[RunningPlatform, None]:
-    async with open_platform(ServerConfig(data, **settings), machines=machines) as parts:
-        async with serving(parts, host="127.0.0.1", port=0) as url:
-            assert parts.first_start is not None, "this folder has been served before"
-            owner = await _person(parts.store, parts.first_start.api_key)
-            _, key = await parts.store.keys.create("a stranger's key")
-            yield RunningPlatform(url, parts, owner, await _person(parts.store, key))
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Furnished:
+    """Made once and copied for every test, because the first start takes longer than most tests."""
+    return asyncio.run(_furnish(tmp_path_factory.mktemp("furnished") / "platform"))
+
+
+async def _furnish(folder: Path, **settings: Any) -> Furnished:
+    async with open_platform(ServerConfig(folder, **settings)) as parts:
+        assert parts.first_start is not None
+        owner = await _person(parts.store, parts.first_start.api_key)
+        _, key = await parts.store.keys.create("a stranger's key")
+        return Furnished(folder, owner, await _person(parts.store, key))
 
 
 async def _person(store: Store, api_key: str) -> Person:
@@ -77,14 +92,22 @@ async def _deploy_sample(store: Store, owner: Owner) -> None:
 
 
 @pytest.fixture
-def start_platform(tmp_path: Path) -> StartPlatform:
+def start_platform(furnished: Furnished, tmp_path: Path) -> StartPlatform:
     """Starts a platform in a folder of this test: `async with start_platform(keep_alive_seconds=0.1) as platform`.
 
     Takes the settings of `ServerConfig`, and `machines`: implementations by machine type in place of the built-in one.
     """
 
-    def start(**settings: Any) -> AbstractAsyncContextManager[RunningPlatform]:
-        return _running(tmp_path / "platform", **settings)
+    @asynccontextmanager
+    async def start(*, machines: Any = None, **settings: Any) -> AsyncGenerator[RunningPlatform, None]:
+        data, found = tmp_path / "platform", furnished
+        if "builtin_slots" in settings:
+            found = await _furnish(data, **settings)  # only a first start looks at them
+        else:
+            shutil.copytree(furnished.folder, data)
+        config = ServerConfig(data, **settings)
+        async with open_platform(config, machines=machines) as parts, serving(parts, host="127.0.0.1", port=0) as url:
+            yield RunningPlatform(url, parts, found.owner, found.stranger)
 
     return start
 

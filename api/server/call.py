@@ -106,7 +106,10 @@ def validate(record: type[R], data: Any, *, where: str) -> R:
         return record.model_validate(data)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
-        problems = [Problem(".".join([where, *map(str, each["loc"])]), each["msg"]) for each in found]
+        problems = [
+            Problem(".".join([where, *map(str, each["loc"])]), each["msg"].removeprefix("Value error, "))
+            for each in found
+        ]
         raise Unprocessable("; ".join(map(str, problems)), problems=problems) from error
 
 

@@ -200,7 +200,7 @@ class Dispatcher:
 
     async def _settle_result(self, run: ClaimedRun, error: BaseException | None, seen: dict[str, Any]) -> None:
         if error is None:
-            await self._store.runs.advance(run, RunStatus.SUCCESS)
+            await self._store.runs.advance(run, RunStatus.SUCCESS, live_status=seen.get("live_status"))
             log.info("run %s: success", run.id)
             return
         if isinstance(error, MachineError):

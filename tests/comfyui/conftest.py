@@ -21,6 +21,12 @@ def installation(request: pytest.FixtureRequest) -> Installation:
 
 
 @pytest.fixture(scope="session")
+def oldest_installation() -> Installation:
+    """The ComfyUI that is there on every machine."""
+    return INSTALLATIONS[0]
+
+
+@pytest.fixture(scope="session")
 def python() -> Path:
     """The interpreter that ComfyUI runs in, which is not the one that runs the tests."""
     return find_python(REPOSITORY)

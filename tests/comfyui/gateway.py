@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from yarl import URL
 HOP_BY_HOP = ("Connection", "Keep-Alive", "Transfer-Encoding")
 ACCEPTED = re.compile(rb'"prompt_id":\s*"([0-9a-f-]{36})"')
 LARGEST_BODY = 64 * 1024 * 1024
+WAIT_SECONDS = 20
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Gateway:
         self.traffic = Traffic()
         self._platform = platform
         self._session = session
+        self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._port = 0
         self._other_key: str | None = None
@@ -49,14 +51,14 @@ class Gateway:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    async def wait_until(self, is_so: str, count: int = 1) -> None:
-        """Return once there have been that many `run_ids`, or requests that begin with `is_so`."""
+    async def wait_for_run(self) -> str:
+        """The id of the first run of this test, once the platform has accepted it."""
+        await self._wait_until(lambda: bool(self.traffic.run_ids))
+        return self.traffic.run_ids[0]
 
-        def has_come() -> bool:
-            return (len(self.traffic.run_ids) if is_so == "run_ids" else self.traffic.count(is_so)) >= count
-
-        async with self._news:
-            await asyncio.wait_for(self._news.wait_for(has_come), 20)
+    async def wait_for_request(self, start: str) -> None:
+        """Return once there was a request that begins like this."""
+        await self._wait_until(lambda: self.traffic.count(start) > 0)
 
     @contextmanager
     def holding_uploads(self) -> Generator[None]:
@@ -79,7 +81,7 @@ class Gateway:
     @asynccontextmanager
     async def away(self) -> AsyncGenerator[None]:
         """During the block nobody listens at this address."""
-        assert self._site is not None
+        assert self._runner and self._site
         await self._site.stop()
         try:
             yield
@@ -87,6 +89,7 @@ class Gateway:
             await self.listen(self._runner)
 
     async def listen(self, runner: web.AppRunner) -> None:
+        """Take requests, at the first time on a free port and from then on always on the same one."""
         self._runner = runner
         self._site = web.TCPSite(runner, "127.0.0.1", self._port)
         await self._site.start()
@@ -130,6 +133,10 @@ class Gateway:
             return beginning
         await self._note(run_id=accepted[1].decode())
         return None
+
+    async def _wait_until(self, has_come: Callable[[], bool]) -> None:
+        async with self._news:
+            await asyncio.wait_for(self._news.wait_for(has_come), WAIT_SECONDS)
 
     async def _note(self, request: str | None = None, *, run_id: str | None = None) -> None:
         async with self._news:

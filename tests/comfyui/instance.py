@@ -66,6 +66,11 @@ class Instance:
         """Everything that ComfyUI has printed so far."""
         return self._process.log()
 
+    @property
+    def heard(self) -> Sequence[Message]:
+        """Everything that the websocket has said so far."""
+        return self._messages
+
     async def get(self, path: str, **query: str) -> Any:
         """GET a JSON route, ComfyUI's or our own. Raises aiohttp.ClientResponseError for an error status."""
         async with self._session.get(path, params=query, raise_for_status=True) as response:

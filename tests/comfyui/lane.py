@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import io
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +22,7 @@ from .messages import Json, Message
 
 Pixels = NDArray[np.uint8]
 
+
 def node(class_type: str, **inputs: object) -> Json:
     """A node of an executable graph; a link is `["node id", output index]`."""
     return {"class_type": class_type, "inputs": inputs}
@@ -30,6 +35,11 @@ def external(kind: str, input_id: str, **fields: object) -> Json:
 
 def run_deployment(deployment_id: str, **inputs: object) -> Json:
     return node("OutpostRunDeployment", deployment_id=deployment_id, deadline_minutes=1.0, **inputs)
+
+
+def save(images: list[object], name: str = "outpost") -> Json:
+    """ComfyUI's own SaveImage, behind a link."""
+    return node("SaveImage", images=images, filename_prefix=name)
 
 
 INVERT = {
@@ -76,8 +86,19 @@ class Lane:
         """A LoadImage node for these pixels, which are uploaded to ComfyUI."""
         content = io.BytesIO()
         Image.fromarray(pixels).save(content, "PNG")
-        uploaded = await self.comfyui.upload_image(content.getvalue(), f"{hash(pixels.tobytes()):x}.png")
+        uploaded = await self.comfyui.upload_image(content.getvalue(), f"{hashlib.sha256(pixels).hexdigest()}.png")
         return node("LoadImage", image=uploaded["name"])
+
+    @asynccontextmanager
+    async def busy_machine(self) -> AsyncGenerator[None]:
+        """During the block the platform's machine has no free slot."""
+        sleeper = await self.deploy({"1": node("OutpostSleep", seconds=60)})
+        slots = (await self.client.machines.list())[0].concurrency_limit or 1
+        run_ids = [await self.client.runs.queue(sleeper, {}) for _ in range(slots)]
+        try:
+            yield
+        finally:
+            await asyncio.gather(*map(self.client.runs.cancel, run_ids))
 
     async def deploy(self, graph: Json) -> str:
         """The id of a new deployment of a graph."""
@@ -93,7 +114,7 @@ class Lane:
         return execution
 
     async def error_of(self, graph: Json) -> Json:
-        """Execute a graph, which has to fail: what ComfyUI says about that, without the key."""
+        """Execute a graph, which has to fail: what ComfyUI says about that."""
         execution = await self.comfyui.follow(await self.queue(graph))
         assert execution.outcome is Outcome.ERROR
         (failure,) = [message.data for message in execution.messages if message.type == "execution_error"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from comfyui_outpost.api.server.machines import Emit, Job, OutputBytes
@@ -34,8 +33,3 @@ def puts_out(data: bytes, *, name: str = "result.png", kind: str = "images") -> 
         await job.outputs.add("1", "SaveImage", output_id="result", files=[file], texts=[])
 
     return ScriptedMachine(script)
-
-
-async def never_ends(job: Job, emit: Emit) -> None:
-    """A script for a run that has to be stopped."""
-    await asyncio.Event().wait()

@@ -12,8 +12,7 @@ from aiohttp import web
 from comfyui_outpost.api.server.app import build_app
 from comfyui_outpost.api.server.platform import Platform
 from comfyui_outpost.tests.fakes.serving import served
-
-from .hosts import WAIT_SECONDS
+from comfyui_outpost.tests.nodes.hosts import WAIT_SECONDS
 
 ANNOUNCE = "POST /api/file/upload"
 PUT = "PUT /api/objects/{key}"

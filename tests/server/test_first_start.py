@@ -43,7 +43,7 @@ async def test_the_folder_and_the_secret_are_readable_by_the_servers_user_alone(
 async def test_two_platforms_never_work_in_one_folder(tmp_path: Path):
     config = ServerConfig(tmp_path / "data")
     async with open_platform(config):
-        with pytest.raises(ConfigurationError, match="Another server uses .* Stop it, or give --data another folder"):
+        with pytest.raises(ConfigurationError, match=r"Another server uses .* Stop it, or give --data another folder"):
             async with open_platform(config):
                 pass
     async with open_platform(config):

@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import BadHttpMessage
 
-from ...errors import TooLarge
+from ...errors import TooLarge, quote
 from ...models import UploadRequest, UploadTicket
 from ..call import Call, Endpoint, Handler, reply, unprocessable
 from ..objects import safe_name
 from ..store.files import FileRow
 
 _ID_PREFIXES = {"image": "img", "video": "vid", "audio": "audio"}
+_BROKEN_FORM = (ValueError, AssertionError, BadHttpMessage)
+"""What aiohttp's reader of forms raises."""
 
 
 async def upload_file(call: Call) -> web.Response:
@@ -33,29 +36,33 @@ async def upload_file(call: Call) -> web.Response:
 
 async def _receive_form(call: Call) -> web.Response:
     """The hosted platform's form: one part named `file`."""
-    parts = await call.request.multipart()
-    while (part := await parts.next()) is not None:
-        if isinstance(part, BodyPartReader) and part.name == "file":
-            return await _receive_part(call, part)
+    try:
+        parts = await call.request.multipart()
+        while (part := await parts.next()) is not None:
+            if isinstance(part, BodyPartReader) and part.name == "file":
+                return await _receive_part(call, parts, part)
+    except _BROKEN_FORM as error:
+        raise unprocessable("body", f"is not a whole form: {quote(str(error))}") from error
     raise unprocessable("body.file", "Field required")
 
 
-async def _receive_part(call: Call, part: BodyPartReader) -> web.Response:
+async def _receive_part(call: Call, parts: MultipartReader, part: BodyPartReader) -> web.Response:
     name = safe_name(part.filename or "file")
     content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     row = _new_row(call, name, content_type, 0)
     store, objects = call.platform.store.files, call.platform.objects
     await store.announce(row)
-    size = await objects.put(row.object_key, _chunks(part), max_size=call.platform.config.max_file_bytes)
+    size = await objects.put(row.object_key, _chunks(parts, part), max_size=call.platform.config.max_file_bytes)
     await store.mark_stored(row.object_key, size=size)
     url = _ticket(call, row).download_url
     answer = {"message": "File uploaded successfully", "file_id": row.id, "file_name": part.filename}
     return reply({**answer, "file_url": url, "download_url": url})
 
 
-async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
+async def _chunks(parts: MultipartReader, part: BodyPartReader) -> AsyncIterator[bytes]:
     while chunk := await part.read_chunk(256 * 1024):
         yield chunk
+    await parts.next()  # fails where the form breaks off, so that half a file is not taken for a whole one
 
 
 def _check_size(call: Call, size: int) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...errors import Conflict
+from ...errors import Conflict, NotFound
 from ...events import Accepted, OutputReady, Payload, RunEvent, StatusChanged, encode
 from ...models import Deployment, Failure, Graph, Run, RunRequest, RunStatus
 from .database import Database, Row, fetch, found
@@ -81,11 +81,13 @@ class RunStore:
             async with self._database.write() as connection:
                 await connection.execute(sa.insert(runs).values(**row, **times, last_event=len(events)))
                 await _write_events(connection, now, run_id, events, last=len(events))
-        except IntegrityError:
+        except IntegrityError as error:
+            if key is None:
+                raise NotFound("The deployment is being changed; try again") from error
             return await self._same_run(owner, request, key)
         return run_id
 
-    async def _same_run(self, owner: Owner, request: RunRequest, key: str | None) -> str:
+    async def _same_run(self, owner: Owner, request: RunRequest, key: str) -> str:
         query = sa.select(runs.c.id, runs.c.request_hash)
         query = query.where(runs.c.owner_id == owner.id, runs.c.idempotency_key == key)
         row = found(await fetch(self._database, query), "The deployment is being changed; try again")
@@ -208,7 +210,7 @@ class RunStore:
         for, and failed if it was begun too often. `all_of_them`: no other server can be at work, so no lease counts.
         """
         now = self._database.now()
-        query = sa.select(runs.c.id, runs.c.lease, runs.c.attempts, runs.c.is_cancel_requested)
+        query = sa.select(runs.c.id, runs.c.lease, runs.c.lease_expires_at, runs.c.attempts, runs.c.is_cancel_requested)
         query = query.where(runs.c.status.in_([status.value for status in WORKING]))
         if not all_of_them:
             query = query.where(runs.c.lease_expires_at < now)
@@ -227,7 +229,9 @@ class RunStore:
             message = f"The server stopped {row['attempts']} times while it worked on this run; it is not tried again."
             values["error"] = Failure(message=message).model_dump()
         async with self._database.write() as connection:
-            orphaned = (runs.c.id == row["id"]) & (runs.c.lease == row["lease"])
+            # Its server may be alive after all and have renewed the lease in the meantime.
+            unchanged = runs.c.lease_expires_at == row["lease_expires_at"]
+            orphaned = (runs.c.id == row["id"]) & (runs.c.lease == row["lease"]) & unchanged
             rows = await _advance(connection, now, orphaned, to=status, values=values)
             if rows and status is RunStatus.QUEUED:
                 await connection.execute(sa.delete(run_outputs).where(run_outputs.c.run_id == row["id"]))
