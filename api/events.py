@@ -253,7 +253,7 @@ _READERS: dict[str, Callable[[Payload], RunEvent]] = {
     "execution_start": lambda d: ExecutionStarted(d["prompt_id"]),
     "execution_cached": lambda d: ExecutionCached(d["prompt_id"], tuple(map(str, d["nodes"]))),
     "executing": lambda d: NodeStarted(d["prompt_id"], _id(d["node"])),
-    "progress": lambda d: NodeProgress(d["prompt_id"], _id(d.get("node")), d["value"], d["max"]),
+    "progress": lambda d: NodeProgress(d["prompt_id"], _id(d.get("node")), float(d["value"]), float(d["max"])),
     "progress_state": _nodes_progress,
     "live_status": lambda d: LiveStatus(d["prompt_id"], d.get("live_status") or "", float(d.get("progress") or 0)),
     "executed": lambda d: NodeExecuted(d["prompt_id"], str(d["node"]), d.get("output") or {}),

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ..api.errors import InvalidInput, TransferError, UrlExpired
+from ..api.errors import InvalidInput, RunFailed, TransferError, Unprocessable, UrlExpired
 from ..api.inputs import InputKind, check_inputs, declared_inputs, kind_of
 from ..api.models import Deployment, OutputFile, Run, RunOutput
 from . import media
@@ -188,13 +188,25 @@ class _Flow:
         values = _checked(deployment, inputs)
         self._host.text("uploading")
         values = await self._uploaded(deployment, values)
-        progress = RunProgress(len(_node_ids(deployment)), show=self._show, clock=time.perf_counter)
-        run = await self._client.runs.execute(deployment, values, on_event=progress.on_event, deadline=self._deadline)
-        self._stopwatch.seconds.update(progress.seconds)
+        run = await self._execute(deployment, values)
         self._host.text("downloading the outputs")
         parts = await self._parts(run, _in_order(run, deployment))
         self._show(1.0, f"run {run.id}: {run.status.value}")
         return RunResult(run, parts, self._stopwatch)
+
+    async def _execute(self, deployment: Deployment, values: Mapping[str, Any]) -> Run:
+        progress = RunProgress(len(_node_ids(deployment)), show=self._show, clock=time.perf_counter)
+        try:
+            return await self._client.runs.execute(
+                deployment, values, on_event=progress.on_event, deadline=self._deadline
+            )
+        except (Unprocessable, RunFailed):
+            # The reason may be a file that the platform has lost: the next run sends its files anew.
+            for value in values.values():
+                self._client.files.forget(str(value))
+            raise
+        finally:
+            self._stopwatch.seconds.update(progress.seconds)
 
     def _show(self, share: float, text: str) -> None:
         self._host.progress(share)

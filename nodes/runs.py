@@ -53,7 +53,9 @@ class RunDeployment:
         }
 
     @host.awaited
-    async def run(self, deployment_id: str, deadline_minutes: float, unique_id: str, **inputs: Any) -> tuple[Any, ...]:
+    async def run(
+        self, /, deployment_id: str, deadline_minutes: float, unique_id: str, **inputs: Any
+    ) -> tuple[Any, ...]:
         from . import execution
 
         node = host.Node(unique_id)

@@ -44,9 +44,15 @@ async def serving(platform: Platform, *, host: str, port: int) -> AsyncGenerator
         site = web.TCPSite(runner, host, port)
         await site.start()
         bound: Any = runner.addresses[0]
-        yield f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{bound[1]}"
+        yield f"http://{_reachable(host)}:{bound[1]}"
     finally:
         await runner.cleanup()
+
+
+def _reachable(host: str) -> str:
+    """The name by which this computer reaches an address that a server listens on."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
 
 
 def _public(platform: Platform, endpoint: Endpoint[PublicHandler]) -> _Next:

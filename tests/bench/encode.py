@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from statistics import median
 
 import numpy as np
 from comfyui_outpost.api import png
@@ -18,7 +19,10 @@ PAIRS = 21
 
 
 async def figures() -> AsyncGenerator[Figure, None]:
-    """Ours and Pillow take turns, so that whatever else the computer does disturbs both."""
+    """Ours and Pillow take turns, so that whatever else the computer does disturbs both.
+
+    Baseline of two in parallel: the two one after the other, each as a single strip, which is one core's work.
+    """
     first, second = photograph(3840, 2160, seed=1), photograph(3840, 2160, seed=2)
     ours, theirs = png.encode(first), _by_pillow(first)
     with Image.open(BytesIO(ours)) as image:
@@ -31,16 +35,12 @@ async def figures() -> AsyncGenerator[Figure, None]:
         rounds = [
             (
                 _seconds(lambda: list(pool.map(png.encode, (first, second)))),
-                _seconds(lambda: png.encode(first)),
-                _seconds(lambda: png.encode(first, strip_bytes=first.nbytes)),
+                _seconds(lambda: [png.encode(each, strip_bytes=each.nbytes) for each in (first, second)]),
             )
             for _ in range(PAIRS)
         ]
-    both, alone, on_one_core = (median_ms(each) for each in zip(*rounds, strict=True))
-    # One image keeps two cores busy by itself, so on two cores this cannot be far below 2 …
-    yield Figure("encode_4k_two_at_once", both, "ms", alone, 2.0, is_goal_for_ratio=True)
-    # … and this says whether threads overlap at all: a single strip is one core's work.
-    yield Figure("encode_4k_two_at_once_per_core", both, "ms", on_one_core, 2.0, is_goal_for_ratio=True)
+    both, on_one_core = (median_ms(each) for each in zip(*rounds, strict=True))
+    yield Figure("encode_4k_two_in_parallel", both, "ms", on_one_core, 0.75, is_goal_for_ratio=True)
 
 
 def _by_pillow(pixels: NDArray[np.uint8]) -> bytes:

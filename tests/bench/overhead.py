@@ -45,9 +45,7 @@ def _tensors(width: int, height: int) -> list[torch.Tensor]:
 async def _run(server: Server, deployment: str, image: torch.Tensor, contents: ContentCache | None = None) -> float:
     start = time.perf_counter()
     async with server.client(contents) as client:
-        result = await execution.run_deployment(
-            client, SilentHost(), deployment_id=deployment, inputs={"image": image}
-        )
+        result = await execution.run_deployment(client, SilentHost(), deployment_id=deployment, inputs={"image": image})
     seconds = time.perf_counter() - start
     assert torch.equal(result.images[0].image, image)
     return seconds

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 import torch
 from comfyui_outpost.api.client import Client, ContentCache
-from comfyui_outpost.api.errors import TransferError
+from comfyui_outpost.api.errors import RunFailed, TransferError
 from comfyui_outpost.api.settings import Connection
 from comfyui_outpost.nodes.execution import Stopwatch, run_deployment, upload_images
 from comfyui_outpost.tests.nodes.hosts import FakeHost
@@ -89,3 +89,18 @@ async def test_an_upload_that_failed_is_made_anew_by_the_next_run(place):
 
     assert place.site.count(PUT) == 2
     assert len(result.images) == 1
+
+
+async def test_pixels_are_uploaded_again_when_the_platform_has_lost_their_file(place):
+    deployment_id = await place.deploy(SAVE_IMAGE)
+    await place.run(deployment_id, image=PIXELS)
+    for file in (place.platform.parts.config.data / "objects" / "files").rglob("*"):
+        if file.is_file():
+            file.unlink()
+
+    with pytest.raises(RunFailed):
+        await place.run(deployment_id, image=PIXELS)
+    result = await place.run(deployment_id, image=PIXELS)
+
+    assert place.site.count(PUT) == 2
+    assert torch.equal(result.images[0].image, PIXELS.mul(255).round().div(255))

@@ -16,6 +16,26 @@ from .talking import Talker, local, talkers
 PNG = {"Content-Type": "image/png"}
 
 
+CHANGES: list[dict[str, str | None]] = [
+    {"m": "PUT"},
+    {"m": "DELETE"},
+    {"e": "99999999999"},
+    {"e": "x"},
+    {"e": "9" * 5000},
+    {"e": "-1"},
+    {"t": "text/html"},
+    {"t": ""},
+    {"t": "image/png\r\nX-Evil: 1"},
+    {"n": "1"},
+    {"n": "x"},
+    {"s": ""},
+    {"s": "x"},
+    {"s": "ключ"},
+    *({name: None} for name in "mets"),
+]
+"""What somebody may try with a signed URL; None leaves a parameter out."""
+
+
 def stored(platform) -> list[Path]:
     """Every file in the object store."""
     return [path for path in (platform.parts.config.data / "objects").rglob("*") if path.is_file()]
@@ -206,40 +226,15 @@ class TestSignedUrls:
         run_id = await owner.queue(platform.owner.deployment_id, {"image": url})
         assert (await owner.end_of(run_id))["status"] == "success"
 
-    @pytest.mark.parametrize(
-        "change",
-        [
-            {"m": "PUT"},
-            {"m": "DELETE"},
-            {"e": "99999999999"},
-            {"e": "x"},
-            {"e": "9" * 5000},
-            {"e": "-1"},
-            {"t": "text/html"},
-            {"t": ""},
-            {"n": "1"},
-            {"n": "x"},
-            {"s": ""},
-            {"s": "x"},
-            {"s": "ключ"},
-            {"s": None},
-            {"e": None},
-            {"m": None},
-            {"t": None},
-            {"t": "image/png\r\nX-Evil: 1"},
-        ],
-        ids=lambda change: str(change)[:30],
-    )
-    async def test_a_url_that_was_changed_opens_nothing(
-        self, owner: Talker, guest: Talker, change: dict[str, str | None]
-    ):
+    async def test_a_url_that_was_changed_opens_nothing(self, owner: Talker, guest: Talker):
         parts = urlsplit(await owner.upload(png()))
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()} | change
-        text = urlencode({name: value for name, value in query.items() if value is not None})
-        for method in ("GET", "PUT"):
-            answer = await guest.ask(method, f"{parts.path}?{text}")
-            assert answer.status_code in (403, 400), answer.text
-            assert "X-Evil" not in answer.headers
+        signed = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        for change in CHANGES:
+            query = {name: value for name, value in (signed | change).items() if value is not None}
+            for method in ("GET", "PUT"):
+                answer = await guest.ask(method, f"{parts.path}?{urlencode(query)}")
+                assert answer.status_code in (403, 400), change
+                assert "X-Evil" not in answer.headers
 
     async def test_a_signature_is_for_one_object_alone(self, owner: Talker, guest: Talker):
         for path in ["secret", "outpost.sqlite", "../secret", "..%2fsecret", "%2e%2e/secret", "%00", "a" * 3000, "//"]:

@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from ...errors import NotFound
+from ...errors import ConfigurationError, NotFound, quote
 from .tables import metadata
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -52,18 +53,32 @@ class Database:
             yield connection
 
     async def migrate(self) -> None:
-        """Bring the tables to the newest shape; creates them in an empty database."""
-        async with self._engine.connect() as connection:
-            await connection.run_sync(_upgrade)
-            await connection.commit()
+        """Bring the tables to the newest shape; creates them in an empty database.
+
+        Raises ConfigurationError when the database cannot be reached.
+        """
+        try:
+            async with self._engine.connect() as connection:
+                await connection.run_sync(_upgrade)
+                await connection.commit()
+        except (DBAPIError, OSError) as error:
+            reason = str(error.orig if isinstance(error, DBAPIError) else error)
+            raise ConfigurationError(f"The database cannot be used: {quote(reason)}") from error
 
     async def close(self) -> None:
         await self._engine.dispose()
 
 
 def open_database(url: str, *, now: Callable[[], datetime] = utc_now) -> Database:
-    """Connect lazily to the database at an SQLAlchemy URL with an async driver."""
-    engine = create_async_engine(url)
+    """Connect lazily to the database at an SQLAlchemy URL with an async driver. ConfigurationError when it is none."""
+    try:
+        engine = create_async_engine(url)
+    except (ArgumentError, InvalidRequestError, ModuleNotFoundError) as error:
+        # The URL is not repeated: it may hold a password.
+        raise ConfigurationError(
+            "The database's URL cannot be used. It looks like postgresql+asyncpg://user:password@host/name, and its "
+            f"driver has to be installed ({type(error).__name__})."
+        ) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
