@@ -131,7 +131,7 @@ class Objects:
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """The bytes of an object, in pieces."""
-        file = await asyncio.to_thread(self.existing(key).open, "rb")
+        file = self.existing(key).open("rb")
         try:
             while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
                 yield chunk
@@ -146,7 +146,8 @@ class Objects:
 async def _write(path: Path, chunks: AsyncIterable[bytes], *, limit: int | None) -> int:
     """Write chunks to a file in larger pieces, on a thread; the number of bytes."""
     written, waiting = 0, bytearray()
-    file = await asyncio.to_thread(path.open, "wb")
+    # Not on a thread: after a cancellation that would go on, and make the file when nobody removes it any more.
+    file = path.open("wb")
     try:
         async for chunk in chunks:
             written += len(chunk)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import itertools
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -158,3 +160,15 @@ async def test_an_object_is_there_whole_or_not_at_all(objects: Objects, tmp_path
     await objects.delete("a/x")
     with pytest.raises(NotFound):
         objects.existing("a/x")
+
+
+async def test_an_upload_that_is_cancelled_leaves_nothing_whenever_that_happens(objects: Objects, tmp_path: Path):
+    for ticks in range(40):
+        storing = asyncio.create_task(objects.put(f"a/{ticks}", _bytes(b"x" * 2_000_000, b"y")))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        storing.cancel()
+        await asyncio.wait({storing})
+    gc.collect()  # a file that nobody closes warns now
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert not list(tmp_path.rglob("*.part"))
