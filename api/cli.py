@@ -70,6 +70,8 @@ async def _serve(options: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It quotes malformed requests, and with them whatever secrets they hold. Our own failures are logged by us.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     data: Path = options.data or data_folder()
     config = ServerConfig(data, database_url=options.database, public_url=options.public_url)
     stopped = _stop_signals()

@@ -182,7 +182,7 @@ def _options(value: Any) -> list[str] | None:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return [str(item) for item in value] if is_array(value) else None
 
@@ -191,7 +191,7 @@ def _checked(declared: DeploymentInput, value: Any) -> Any:
     kind = kind_of(declared)
     try:
         checked = _CHECKS[kind](value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInput(
             f"The input {declared.input_id!r} takes {_EXPECTED[kind]}, not {quote(repr(value))}",
             input_id=declared.input_id,

@@ -343,7 +343,7 @@ class Deployment(Record):
 class UploadRequest(Record):
     """Body of `POST /file/upload`: announces a file of `file_size` bytes with content type `type`."""
 
-    type: str = Field(min_length=3, max_length=100, pattern=r"^[\w.+-]+/[\w.+-]+$")
+    type: str = Field(min_length=3, max_length=100, pattern=r"^[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+$")
     file_size: int = Field(ge=0)
     file_name: str | None = Field(default=None, max_length=255)
 

@@ -24,6 +24,7 @@ from .config import ServerConfig
 from .feed import Feed
 from .machines import Job, Machine, MachineError, OutputBytes
 from .objects import Objects, safe_name
+from .ownership import RUNS, readable_key
 from .store import Store
 from .store.keys import Owner
 from .store.runs import ClaimedRun, NewOutput
@@ -70,6 +71,7 @@ class Dispatcher:
         self._active: dict[str, _Active] = {}
         self._works: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._claiming = asyncio.Lock()
         self._loops: list[asyncio.Task[None]] = []
         self._is_stopping = False
 
@@ -97,7 +99,9 @@ class Dispatcher:
 
     async def cancel(self, run_id: str, *, seconds: float) -> None:
         """Stop a run if this process works on it, and wait so long for it to have stopped."""
-        if active := self._active.get(run_id):
+        async with self._claiming:  # a run that has been claimed and not begun is not active yet
+            active = self._active.get(run_id)
+        if active:
             active.end(_Stop.CANCEL)
             try:
                 await asyncio.wait_for(active.ended.wait(), seconds)
@@ -127,10 +131,11 @@ class Dispatcher:
     async def _claim_all(self) -> None:
         for machine in await self._store.machines.list():
             while self._free_slots(machine) > 0:
-                run = await self._store.runs.claim(machine.id, seconds=self._config.lease_seconds)
-                if run is None:
-                    break
-                self._begin(run, self._machines[machine.type])
+                async with self._claiming:
+                    run = await self._store.runs.claim(machine.id, seconds=self._config.lease_seconds)
+                    if run is None:
+                        break
+                    self._begin(run, self._machines[machine.type])
 
     def _free_slots(self, machine: MachineRecord) -> int:
         if machine.type not in self._machines:
@@ -214,9 +219,7 @@ class Dispatcher:
 
     async def _read_file(self, run: ClaimedRun, url: str) -> AsyncIterator[bytes]:
         """The bytes of a file of the run's owner; nothing else can be reached from a run's inputs."""
-        key = self._objects.key_of(url)
-        if key is None or not await self._store.files.find(Owner(run.owner_id), key):
-            raise InvalidInput("The URL is not one of a file that was uploaded here. Upload the file first.")
+        key = await readable_key(self._store, self._objects, owner=Owner(run.owner_id), url=url)
         try:
             async for chunk in self._objects.read(key):
                 yield chunk
@@ -248,7 +251,7 @@ class _RunOutputs:
 
     async def _put(self, file: OutputBytes) -> dict[str, Any]:
         name = safe_name(file.filename)
-        key = f"runs/{self._run.id}/{self._run.lease[:8]}-{next(self._numbers)}-{name}"
+        key = f"{RUNS}/{self._run.id}/{self._run.lease[:8]}-{next(self._numbers)}-{name}"
         size = await self._objects.put(key, file.chunks)
         return {
             "object": key,

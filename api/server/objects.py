@@ -138,10 +138,6 @@ class Objects:
         finally:
             file.close()
 
-    async def delete(self, key: str) -> None:
-        """Remove an object; nothing happens when it is not there."""
-        await asyncio.to_thread(self.path(key).unlink, missing_ok=True)
-
 
 async def _write(path: Path, chunks: AsyncIterable[bytes], *, limit: int | None) -> int:
     """Write chunks to a file in larger pieces, on a thread; the number of bytes."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from statistics import median
 
 import numpy as np
 from comfyui_outpost.api import png

@@ -12,8 +12,8 @@ import torch
 from comfyui_outpost.api.client import ContentCache
 from comfyui_outpost.nodes import execution
 from figures import Figure, median_ms
-from PIL import Image
 from pictures import photograph
+from PIL import Image
 from server import ZERO_COMPUTE, Server, SilentHost, deploy, serve
 
 RUNS = 21

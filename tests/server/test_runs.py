@@ -173,7 +173,7 @@ class TestFiles:
         assert answer.status_code == 422
         (problem,) = answer.json()["detail"]
         assert problem["loc"] == ["body", "inputs", "image"]
-        assert "has not been uploaded. Upload it first." in problem["msg"]
+        assert "Upload the file first." in problem["msg"]
 
     async def test_somebody_elses_file_is_no_input_although_its_url_is_known(self, owner: Talker, stranger: Talker):
         url = await owner.upload(png())
@@ -185,13 +185,30 @@ class TestFiles:
     async def test_somebody_elses_file_is_not_read_from_inside_a_graph_or_a_batch(
         self, owner: Talker, stranger: Talker
     ):
-        url = await owner.upload(png())
+        mine, theirs = await stranger.upload(png()), await owner.upload(png())
         batch = {"1": external("ImageBatch", "images"), "2": node("SaveImage", images=["1", 0])}
-        graph = {"1": node("LoadImage", image=url), "2": node("SaveImage", images=["1", 0])}
-        for run in (await stranger.run(batch, {"images": [url]}), await stranger.run(graph)):
-            assert run["status"] == "failed"
-            assert run["outputs"] == []
-            assert "is not one of a file that was uploaded here" in run["error"]["message"]
+        body = {"deployment_id": await stranger.deploy(batch), "inputs": {"images": [mine, theirs]}}
+        answer = await stranger.ask("POST", "/run/deployment/queue", json=body)
+        assert answer.status_code == 422
+        assert answer.json()["detail"][0]["loc"] == ["body", "inputs", "images"]
+
+        graph = {"1": node("LoadImage", image=theirs), "2": node("SaveImage", images=["1", 0])}
+        run = await stranger.run(graph)
+        assert run["status"] == "failed"
+        assert run["outputs"] == []
+        assert "is not one of a file that has been uploaded here" in run["error"]["message"]
+
+    async def test_what_a_run_has_put_out_is_an_input_of_the_next_run_of_its_owner_only(
+        self, owner: Talker, stranger: Talker
+    ):
+        first = await owner.run(SAVE_IMAGE, {"image": await owner.upload(png())})
+        url = first["outputs"][0]["data"]["images"][0]["url"]
+        second = await owner.run(SAVE_IMAGE, {"image": url})
+        assert second["status"] == "success"
+
+        body = {"deployment_id": await stranger.deploy(SAVE_IMAGE), "inputs": {"image": url}}
+        answer = await stranger.ask("POST", "/run/deployment/queue", json=body)
+        assert answer.status_code == 422
 
     async def test_a_url_of_another_server_is_never_opened(self, owner: Talker):
         opened: list[object] = []

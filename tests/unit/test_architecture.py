@@ -17,9 +17,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted(
-    path for part in ("api", "nodes") for path in (ROOT / part).rglob("*.py") if path.name != "__pycache__"
-) + [ROOT / "__init__.py"]
+MODULES = [*sorted(path for part in ("api", "nodes") for path in (ROOT / part).rglob("*.py")), ROOT / "__init__.py"]
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 40
 
@@ -33,7 +31,8 @@ OWNERS = [
     ({"aiohttp"}, ("api/server/",)),
 ]
 
-# Which part may know which: the first prefix that fits a module counts. api/cli.py and api/doctor.py put programs together.
+# Which part may know which: the first prefix that fits a module counts. api/cli.py and api/doctor.py put programs
+# together.
 CONTRACT = ("api/errors", "api/events", "api/inputs", "api/models", "api/png", "api/shapes")
 MAY_IMPORT = {
     "api/cli": ("__init__", "api/errors", "api/settings", "api/client", "api/server", "api/doctor"),

@@ -128,7 +128,7 @@ def test_events_that_mean_nothing_to_a_person_change_nothing(event: object):
     [
         {"event": "progress", "data": {"prompt_id": RUN, "node": "1", "value": None, "max": 5}},
         {"event": "progress", "data": {"prompt_id": RUN, "node": "1", "value": "many", "max": 5}},
-        {"event": "progress", "data": {"prompt_id": RUN, "node": "1", "value": 1, "max": "5"}},
+        {"event": "progress", "data": {"prompt_id": RUN, "node": "1", "value": 1, "max": "five"}},
         {"event": "progress", "data": {"prompt_id": RUN, "node": "1", "value": [1], "max": {}}},
         {"event": "progress_state", "data": {"prompt_id": RUN, "nodes": {"1": {"value": None, "max": 1}}}},
         {"event": "live_status", "data": {"prompt_id": RUN, "live_status": None, "progress": None}},

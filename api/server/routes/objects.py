@@ -16,7 +16,7 @@ async def get_object(request: web.Request, platform: Platform) -> web.StreamResp
     grant = _grant(request, platform, "GET")
     headers = {
         "Content-Type": grant.content_type,
-        "Cache-Control": "private, max-age=3600, immutable",
+        "Cache-Control": "private, max-age=3600",
         # What somebody uploaded must not run as a page of this server.
         "Content-Security-Policy": "sandbox; default-src 'none'; img-src 'self'; media-src 'self'",
         "Content-Disposition": "inline" if _is_media(grant.content_type) else "attachment",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,9 +14,10 @@ from ...errors import BadRequest, Conflict, InvalidInput, Unprocessable
 from ...events import OutputReady, StatusChanged, decode_payload, to_sse
 from ...inputs import check_inputs, inputs_of
 from ...models import CancelResult, Run, RunOutput, RunQueued, RunRequest, RunStatus
-from ...shapes import is_object
+from ...shapes import is_array, is_object
 from ..call import Call, Endpoint, Handler, reply, unprocessable
 from ..feed import Subscription
+from ..ownership import readable_key
 
 CANCEL_SECONDS = 10
 """How long an answer to a cancellation waits for the machine to have stopped."""
@@ -98,12 +100,26 @@ async def _submit(call: Call) -> str:
 
 async def _check_files(call: Call, inputs: Mapping[str, Any]) -> None:
     """An input that names a file of this platform must name one of the caller's that has arrived."""
+    platform = call.platform
     for input_id, value in inputs.items():
-        key = call.platform.objects.key_of(value) if isinstance(value, str) else None
-        file = await call.platform.store.files.find(call.owner, key) if key else None
-        if key and not (file and file.stored_at):
-            message = f"The input {input_id!r} is the URL of a file that has not been uploaded. Upload it first."
-            raise InvalidInput(message, input_id=input_id)
+        for url in _urls(value):
+            if platform.objects.key_of(url) is None:
+                continue  # a URL of somebody else's, or no URL at all: the machine's business
+            try:
+                await readable_key(platform.store, platform.objects, owner=call.owner, url=url)
+            except InvalidInput as error:
+                raise InvalidInput(f"The input {input_id!r} cannot be used: {error}", input_id=input_id) from error
+
+
+def _urls(value: Any) -> list[str]:
+    """The texts of an input that may be URLs: itself, or those in the JSON array that a batch travels as."""
+    if not isinstance(value, str):
+        return []
+    try:
+        batch: Any = json.loads(value) if value.startswith("[") else None
+    except ValueError:
+        batch = None
+    return [each for each in batch if isinstance(each, str)] if is_array(batch) else [value]
 
 
 async def _read(call: Call, run_id: str, *, with_queue_position: bool = False) -> Run:
