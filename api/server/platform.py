@@ -58,7 +58,7 @@ async def open_platform(
             f"Another server uses {config.data}. Stop it, or give --data another folder."
         ) from None
     try:
-        store = await open_store(config.database_url or f"sqlite+aiosqlite:///{config.data / 'outpost.sqlite'}")
+        store = await open_store(config.database_url or f"sqlite:///{config.data / 'outpost.sqlite'}")
         try:
             async with _at_work(config, store, machines or {"builtin": BuiltinMachine()}) as platform:
                 yield platform

@@ -76,7 +76,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncGenerator[World, None]:
-    store, clock = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'db.sqlite'}"), Clock()
+    store, clock = await open_store(f"sqlite:///{tmp_path / 'db.sqlite'}"), Clock()
     store.database.now = clock
     owner, _ = await store.keys.create("a key")
     machine_id = await store.machines.add(owner, name="a machine", kind="builtin", slots=2)

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[2]
 
 
 async def test_the_migrated_database_is_what_the_tables_say(tmp_path: Path):
-    await (await open_store(f"sqlite+aiosqlite:///{tmp_path / 'db.sqlite'}")).database.close()
+    await (await open_store(f"sqlite:///{tmp_path / 'db.sqlite'}")).database.close()
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'db.sqlite'}")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
@@ -27,7 +27,7 @@ async def test_the_migrated_database_is_what_the_tables_say(tmp_path: Path):
 
 
 async def test_migrating_again_changes_nothing_and_keeps_what_is_there(tmp_path: Path):
-    url = f"sqlite+aiosqlite:///{tmp_path / 'db.sqlite'}"
+    url = f"sqlite:///{tmp_path / 'db.sqlite'}"
     store = await open_store(url)
     owner, key = await store.keys.create("a key")
     await store.database.close()
@@ -48,7 +48,7 @@ def test_the_migrations_are_one_line_without_branches():
 async def test_a_folder_with_odd_characters_is_no_obstacle(tmp_path: Path):
     folder = tmp_path / "100% my data, ümläut"
     folder.mkdir()
-    store = await open_store(f"sqlite+aiosqlite:///{folder / 'db.sqlite'}")
+    store = await open_store(f"sqlite:///{folder / 'db.sqlite'}")
     assert await store.keys.is_empty()
     await store.database.close()
 
@@ -64,7 +64,7 @@ spec.loader.exec_module(module)
 store = importlib.import_module(name + ".api.server.store")
 
 async def main():
-    opened = await store.open_store("sqlite+aiosqlite:///" + database)
+    opened = await store.open_store("sqlite:///" + database)
     assert await opened.keys.is_empty()
     await opened.database.close()
 

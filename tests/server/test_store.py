@@ -25,7 +25,7 @@ ENDS = [status for status in RunStatus if status.is_terminal]
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncGenerator[Store, None]:
-    store = await open_store(f"sqlite+aiosqlite:///{tmp_path / 'db.sqlite'}")
+    store = await open_store(f"sqlite:///{tmp_path / 'db.sqlite'}")
     yield store
     await store.database.close()
 

@@ -26,7 +26,7 @@ OWNERS = [
     ({"torch"}, ("nodes/media.py",)),
     ({"comfy", "comfy_execution", "server", "folder_paths", "execution"}, ("nodes/host.py",)),
     ({"httpx", "httpx_sse", "httpcore"}, ("api/client/",)),
-    ({"sqlalchemy", "alembic", "aiosqlite"}, ("api/server/store/", "api/server/migrations/")),
+    ({"sqlalchemy", "alembic"}, ("api/server/store/", "api/server/migrations/")),
     ({"filelock"}, ("api/server/platform.py",)),
     ({"aiohttp"}, ("api/server/",)),
 ]

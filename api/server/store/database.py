@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import ConfigurationError, NotFound, quote
+from .sqlite import SqliteEngine
 from .tables import metadata
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
-BUSY_SECONDS = 30
-_IS_READ = "outpost_is_read"
 
 
 def utc_now() -> datetime:
@@ -28,29 +26,74 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+class Connection(Protocol):
+    """What the store does with a database, whichever it is."""
+
+    async def execute(self, statement: sa.Executable, parameters: Any = None, /) -> sa.Result[Any]: ...
+
+
+class Engine(Protocol):
+    """A kind of database."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other server processes may work on the same data."""
+        ...
+
+    def read(self) -> AbstractAsyncContextManager[Connection]: ...
+
+    def write(self) -> AbstractAsyncContextManager[Connection]: ...
+
+    async def run_sync(self, work: Callable[[sa.Connection], None]) -> None: ...
+
+    async def dispose(self) -> None: ...
+
+
+class SharedEngine:
+    """A database server, by its async driver."""
+
+    is_shared = True
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[Connection, None]:
+        async with self._engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[Connection, None]:
+        async with self._engine.begin() as connection:
+            yield connection
+
+    async def run_sync(self, work: Callable[[sa.Connection], None]) -> None:
+        async with self._engine.begin() as connection:
+            await connection.run_sync(work)
+
+    async def dispose(self) -> None:
+        await self._engine.dispose()
+
+
 class Database:
     """An open database. `now` is the store's only clock."""
 
-    def __init__(self, engine: AsyncEngine, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, engine: Engine, *, now: Callable[[], datetime] = utc_now) -> None:
         self._engine = engine
         self.now = now
 
     @property
     def is_shared(self) -> bool:
-        """Whether other server processes may work on the same data. SQLite's file is locked by its one server."""
-        return self._engine.dialect.name != "sqlite"
+        """Whether other server processes may work on the same data."""
+        return self._engine.is_shared
 
-    @asynccontextmanager
-    async def read(self) -> AsyncGenerator[AsyncConnection, None]:
+    def read(self) -> AbstractAsyncContextManager[Connection]:
         """A connection for statements that change nothing; each sees the newest data."""
-        async with self._engine.connect() as connection:
-            yield await connection.execution_options(**{_IS_READ: True})
+        return self._engine.read()
 
-    @asynccontextmanager
-    async def write(self) -> AsyncGenerator[AsyncConnection, None]:
+    def write(self) -> AbstractAsyncContextManager[Connection]:
         """One transaction: everything in the block happens, or nothing of it."""
-        async with self._engine.begin() as connection:
-            yield connection
+        return self._engine.write()
 
     async def migrate(self) -> None:
         """Bring the tables to the newest shape; creates them in an empty database.
@@ -58,9 +101,7 @@ class Database:
         Raises ConfigurationError when the database cannot be reached.
         """
         try:
-            async with self._engine.connect() as connection:
-                await connection.run_sync(_upgrade)
-                await connection.commit()
+            await self._engine.run_sync(_upgrade)
         except (DBAPIError, OSError) as error:
             reason = str(error.orig if isinstance(error, DBAPIError) else error)
             raise ConfigurationError(f"The database cannot be used: {quote(reason)}") from error
@@ -70,39 +111,21 @@ class Database:
 
 
 def open_database(url: str, *, now: Callable[[], datetime] = utc_now) -> Database:
-    """Connect lazily to the database at an SQLAlchemy URL with an async driver. ConfigurationError when it is none."""
+    """Connect lazily to the database at an SQLAlchemy URL: SQLite, or one with an async driver.
+
+    Raises ConfigurationError when it is none.
+    """
     try:
-        engine = create_async_engine(url)
+        parsed = sa.make_url(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        engine = SqliteEngine(parsed) if is_sqlite else SharedEngine(create_async_engine(parsed))
     except (ArgumentError, InvalidRequestError, ModuleNotFoundError) as error:
         # The URL is not repeated: it may hold a password.
         raise ConfigurationError(
             "The database's URL cannot be used. It looks like postgresql+asyncpg://user:password@host/name, and its "
             f"driver has to be installed ({type(error).__name__})."
         ) from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return Database(engine, now=now)
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver would begin a transaction only at the first change, too late to see a consistent state.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",  # a run that was accepted survives a power cut
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_SECONDS * 1000}",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    if not connection.get_execution_options().get(_IS_READ):
-        # Of two transactions that have read and then both want to write one would fail, so each takes its turn at once.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _upgrade(connection: sa.Connection) -> None:

@@ -12,12 +12,11 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...errors import Conflict, NotFound
 from ...events import Accepted, OutputReady, Payload, RunEvent, StatusChanged, encode
 from ...models import Deployment, Failure, Graph, Run, RunRequest, RunStatus
-from .database import Database, Row, fetch, found
+from .database import Connection, Database, Row, fetch, found
 from .keys import Owner
 from .tables import run_events, run_outputs, runs, workflow_versions
 
@@ -247,7 +246,7 @@ class RunStore:
 
 
 async def _advance(
-    connection: AsyncConnection,
+    connection: Connection,
     now: datetime,
     where: sa.ColumnElement[bool],
     *,
@@ -281,7 +280,7 @@ def _stamps(status: RunStatus, now: datetime) -> dict[str, Any]:
 
 
 async def _write_events(
-    connection: AsyncConnection, now: datetime, run_id: str, events: Sequence[RunEvent], *, last: int
+    connection: Connection, now: datetime, run_id: str, events: Sequence[RunEvent], *, last: int
 ) -> None:
     """Write events whose numbers end with `last`, which the run's row has counted already."""
     rows = [
