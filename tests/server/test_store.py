@@ -52,9 +52,8 @@ async def _run_in(store: Store, deployment: Deployment, status: RunStatus) -> Cl
     owner = _owner(deployment)
     request = RunRequest(deployment_id=deployment.id)
     run_id = await store.runs.create(owner, deployment, request=request, run_timeout=60)
-    async with store.database.write() as connection:
-        change = sa.update(runs_table).where(runs_table.c.id == run_id)
-        await connection.execute(change.values(status=status.value, lease=LEASE))
+    change = sa.update(runs_table).where(runs_table.c.id == run_id).values(status=status.value, lease=LEASE)
+    await store.database.write(lambda connection: connection.execute(change))
     return ClaimedRun(run_id, owner.id, str(deployment.machine_id), LEASE, {}, 60, ECHO)
 
 
@@ -127,14 +126,13 @@ async def test_a_run_of_a_deployment_that_has_just_gone_is_no_other_run(store: S
 async def test_a_revoked_key_opens_nothing(store: Store):
     owner, key = await store.keys.create("a key")
     assert await store.keys.owner_of(key) == owner
-    async with store.database.write() as connection:
-        await connection.execute(sa.update(api_keys).values(revoked_at=store.database.now()))
+    change = sa.update(api_keys).values(revoked_at=store.database.now())
+    await store.database.write(lambda connection: connection.execute(change))
     assert await store.keys.owner_of(key) is None
 
 
 async def test_only_a_keys_hash_is_kept(store: Store):
     _, key = await store.keys.create("a key")
-    async with store.database.read() as connection:
-        row = (await connection.execute(sa.select(api_keys))).one()
-    assert len(row.key_hash) == 64
-    assert all(key not in str(value) for value in row)
+    (row,) = await store.database.rows(sa.select(api_keys))
+    assert len(row["key_hash"]) == 64
+    assert all(key not in str(value) for value in row.values())

@@ -1,12 +1,15 @@
-"""The database: opening it, bringing it to the newest shape, and its two kinds of transaction."""
+"""The database: opening it, bringing it to the newest shape, and its two kinds of access.
+
+What the store does is plain SQLAlchemy on a plain connection; an engine runs it where it does not block the event loop.
+So a transaction is one piece: it happens to its end, or not at all, also when the task that asked for it is cancelled.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -18,18 +21,17 @@ from ...errors import ConfigurationError, NotFound, quote
 from .sqlite import SqliteEngine
 from .tables import metadata
 
+T = TypeVar("T")
+Work = Callable[[sa.Connection], T]
+Row = dict[str, Any]
+"""One row of a result; which columns it has is the query's choice, hence Any."""
+
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
 def utc_now() -> datetime:
     """The present moment."""
     return datetime.now(timezone.utc)
-
-
-class Connection(Protocol):
-    """What the store does with a database, whichever it is."""
-
-    async def execute(self, statement: sa.Executable, parameters: Any = None, /) -> sa.Result[Any]: ...
 
 
 class Engine(Protocol):
@@ -40,11 +42,9 @@ class Engine(Protocol):
         """Whether other server processes may work on the same data."""
         ...
 
-    def read(self) -> AbstractAsyncContextManager[Connection]: ...
+    async def read(self, work: Work[T]) -> T: ...
 
-    def write(self) -> AbstractAsyncContextManager[Connection]: ...
-
-    async def run_sync(self, work: Callable[[sa.Connection], None]) -> None: ...
+    async def write(self, work: Work[T]) -> T: ...
 
     async def dispose(self) -> None: ...
 
@@ -57,19 +57,13 @@ class SharedEngine:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    @asynccontextmanager
-    async def read(self) -> AsyncGenerator[Connection, None]:
+    async def read(self, work: Work[T]) -> T:
         async with self._engine.connect() as connection:
-            yield connection
+            return await connection.run_sync(work)
 
-    @asynccontextmanager
-    async def write(self) -> AsyncGenerator[Connection, None]:
+    async def write(self, work: Work[T]) -> T:
         async with self._engine.begin() as connection:
-            yield connection
-
-    async def run_sync(self, work: Callable[[sa.Connection], None]) -> None:
-        async with self._engine.begin() as connection:
-            await connection.run_sync(work)
+            return await connection.run_sync(work)
 
     async def dispose(self) -> None:
         await self._engine.dispose()
@@ -87,13 +81,17 @@ class Database:
         """Whether other server processes may work on the same data."""
         return self._engine.is_shared
 
-    def read(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for statements that change nothing; each sees the newest data."""
-        return self._engine.read()
+    async def read(self, work: Work[T]) -> T:
+        """Do something that changes nothing; it sees the newest data."""
+        return await self._engine.read(work)
 
-    def write(self) -> AbstractAsyncContextManager[Connection]:
-        """One transaction: everything in the block happens, or nothing of it."""
-        return self._engine.write()
+    async def write(self, work: Work[T]) -> T:
+        """Do something in one transaction: all of it happens, or nothing."""
+        return await self._engine.write(work)
+
+    async def rows(self, query: sa.Executable) -> list[Row]:
+        """The rows that a query finds."""
+        return await self.read(lambda connection: fetch(connection, query))
 
     async def migrate(self) -> None:
         """Bring the tables to the newest shape; creates them in an empty database.
@@ -101,7 +99,7 @@ class Database:
         Raises ConfigurationError when the database cannot be reached.
         """
         try:
-            await self._engine.run_sync(_upgrade)
+            await self._engine.write(_upgrade)
         except (DBAPIError, OSError) as error:
             reason = str(error.orig if isinstance(error, DBAPIError) else error)
             raise ConfigurationError(f"The database cannot be used: {quote(reason)}") from error
@@ -128,22 +126,9 @@ def open_database(url: str, *, now: Callable[[], datetime] = utc_now) -> Databas
     return Database(engine, now=now)
 
 
-def _upgrade(connection: sa.Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    config.attributes["target_metadata"] = metadata
-    command.upgrade(config, "head")
-
-
-Row = dict[str, Any]
-"""One row of a result; which columns it has is the query's choice, hence Any."""
-
-
-async def fetch(database: Database, query: sa.Executable) -> list[Row]:
-    """The rows that a query finds."""
-    async with database.read() as connection:
-        return [dict(row) for row in (await connection.execute(query)).mappings()]
+def fetch(connection: sa.Connection, query: sa.Executable) -> list[Row]:
+    """The rows that a query finds, inside of a transaction."""
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def found(rows: list[Row], message: str) -> Row:
@@ -151,3 +136,11 @@ def found(rows: list[Row], message: str) -> Row:
     if not rows:
         raise NotFound(message)
     return rows[0]
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    config.attributes["target_metadata"] = metadata
+    command.upgrade(config, "head")

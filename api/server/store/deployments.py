@@ -42,31 +42,33 @@ class DeploymentStore:
             "updated_at": now,
         }
         same = (deployments.c.workflow_id == workflow_id) & (deployments.c.environment == environment)
-        async with self._database.write() as connection:
-            changed = sa.update(deployments).where(same).values(values).returning(deployments.c.id)
-            deployment_id = (await connection.execute(changed)).scalar()
-            if deployment_id is None:
-                deployment_id = str(uuid4())
-                added = {"owner_id": owner.id, "workflow_id": workflow_id, "environment": environment}
-                row = {**values, **added, "id": deployment_id, "created_at": now}
-                await connection.execute(sa.insert(deployments).values(row))
-        return await self.get(owner, deployment_id)
+        change = sa.update(deployments).where(same).values(values).returning(deployments.c.id)
+        added = {"owner_id": owner.id, "workflow_id": workflow_id, "environment": environment}
+        new_id = str(uuid4())
+        row = {**values, **added, "id": new_id, "created_at": now}
+
+        def put(connection: sa.Connection) -> str:
+            if not (rows := fetch(connection, change)):
+                connection.execute(sa.insert(deployments).values(row))
+            return rows[0]["id"] if rows else new_id
+
+        return await self.get(owner, await self._database.write(put))
 
     async def list(self, owner: Owner, *, environment: str | None = None) -> list[Deployment]:
         """The owner's deployments without their graphs, newest change first."""
         query = _deployments(owner, with_graphs=False).order_by(deployments.c.updated_at.desc(), deployments.c.id)
         if environment:
             query = query.where(deployments.c.environment == environment)
-        return [_deployment(row) for row in await fetch(self._database, query)]
+        return [_deployment(row) for row in await self._database.rows(query)]
 
     async def get(self, owner: Owner, deployment_id: str) -> Deployment:
         """One deployment with the graphs of its version."""
         query = _deployments(owner, with_graphs=True).where(deployments.c.id == deployment_id)
-        return _deployment(found(await fetch(self._database, query), f"There is no deployment {deployment_id}"))
+        return _deployment(found(await self._database.rows(query), f"There is no deployment {deployment_id}"))
 
     async def _check_machine(self, owner: Owner, machine_id: str) -> None:
         mine = (machines.c.id == machine_id) & (machines.c.owner_id == owner.id) & machines.c.deleted_at.is_(None)
-        found(await fetch(self._database, sa.select(machines.c.id).where(mine)), f"There is no machine {machine_id}")
+        found(await self._database.rows(sa.select(machines.c.id).where(mine)), f"There is no machine {machine_id}")
 
     async def _workflow_of(self, owner: Owner, *, workflow_id: str, version_id: str) -> Row:
         query = (
@@ -75,9 +77,7 @@ class DeploymentStore:
             .where(workflows.c.owner_id == owner.id, workflows.c.deleted_at.is_(None))
             .where(workflows.c.id == workflow_id, workflow_versions.c.id == version_id)
         )
-        return found(
-            await fetch(self._database, query), f"There is no version {version_id} of a workflow {workflow_id}"
-        )
+        return found(await self._database.rows(query), f"There is no version {version_id} of a workflow {workflow_id}")
 
 
 def _deployments(owner: Owner, *, with_graphs: bool) -> sa.Select[Any]:

@@ -34,19 +34,17 @@ class FileStore:
     async def announce(self, row: FileRow) -> None:
         """Remember a file whose bytes are still to come."""
         values = {**vars(row), "created_at": self._database.now()}
-        async with self._database.write() as connection:
-            await connection.execute(sa.insert(files).values(values))
+        await self._database.write(lambda connection: connection.execute(sa.insert(files).values(values)))
 
     async def mark_stored(self, object_key: str, *, size: int) -> None:
         """The bytes of a file have arrived."""
         change = sa.update(files).where(files.c.object_key == object_key)
-        async with self._database.write() as connection:
-            await connection.execute(change.values(size=size, stored_at=self._database.now()))
+        change = change.values(size=size, stored_at=self._database.now())
+        await self._database.write(lambda connection: connection.execute(change))
 
     async def find(self, owner: Owner, object_key: str) -> FileRow | None:
         """The owner's file behind an object key, else None."""
         columns = [files.c[name] for name in FileRow.__dataclass_fields__]
         query = sa.select(*columns).where(files.c.object_key == object_key, files.c.owner_id == owner.id)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).first()
-        return FileRow(**row._mapping) if row else None  # pyright: ignore[reportPrivateUsage] SQLAlchemy's public name
+        rows = await self._database.rows(query)
+        return FileRow(**rows[0]) if rows else None

@@ -30,8 +30,7 @@ class KeyStore:
 
     async def is_empty(self) -> bool:
         """Whether no key has ever been made."""
-        async with self._database.read() as connection:
-            return (await connection.execute(sa.select(api_keys.c.id).limit(1))).first() is None
+        return not await self._database.rows(sa.select(api_keys.c.id).limit(1))
 
     async def create(self, name: str, *, owner: Owner | None = None) -> tuple[Owner, str]:
         """A new key, in clear for this once, and its owner; a new owner when None is given."""
@@ -44,16 +43,14 @@ class KeyStore:
             "key_hash": _hash(key),
             "created_at": self._database.now(),
         }
-        async with self._database.write() as connection:
-            await connection.execute(sa.insert(api_keys).values(row))
+        await self._database.write(lambda connection: connection.execute(sa.insert(api_keys).values(row)))
         return owner, key
 
     async def owner_of(self, key: str) -> Owner | None:
         """The owner of a key that is valid, else None."""
         query = sa.select(api_keys.c.owner_id).where(api_keys.c.key_hash == _hash(key), api_keys.c.revoked_at.is_(None))
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).first()
-        return Owner(row.owner_id) if row else None
+        rows = await self._database.rows(query)
+        return Owner(rows[0]["owner_id"]) if rows else None
 
 
 def _hash(key: str) -> str:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ...errors import NotFound
 from ...models import Machine
-from .database import Database, fetch
+from .database import Database
 from .keys import Owner
 from .tables import machines
 
@@ -23,8 +23,8 @@ class MachineStore:
         """Remember a machine; its id."""
         now, machine_id = self._database.now(), str(uuid4())
         row = {"id": machine_id, "owner_id": owner.id, "name": name, "type": kind, "concurrency_limit": slots}
-        async with self._database.write() as connection:
-            await connection.execute(sa.insert(machines).values(**row, created_at=now, updated_at=now))
+        insert = sa.insert(machines).values(**row, created_at=now, updated_at=now)
+        await self._database.write(lambda connection: connection.execute(insert))
         return machine_id
 
     async def list(self, owner: Owner | None = None) -> list[Machine]:
@@ -32,7 +32,7 @@ class MachineStore:
         query = sa.select(machines).where(machines.c.deleted_at.is_(None))
         if owner:
             query = query.where(machines.c.owner_id == owner.id)
-        rows = await fetch(self._database, query.order_by(machines.c.created_at, machines.c.id))
+        rows = await self._database.rows(query.order_by(machines.c.created_at, machines.c.id))
         return [Machine.model_validate(row) for row in rows]
 
     async def get(self, owner: Owner, machine_id: str) -> Machine:

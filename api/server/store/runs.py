@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from ...errors import Conflict, NotFound
 from ...events import Accepted, OutputReady, Payload, RunEvent, StatusChanged, encode
 from ...models import Deployment, Failure, Graph, Run, RunRequest, RunStatus
-from .database import Connection, Database, Row, fetch, found
+from .database import Database, Row, fetch, found
 from .keys import Owner
 from .tables import run_events, run_outputs, runs, workflow_versions
 
@@ -76,10 +76,13 @@ class RunStore:
         }
         times = {"created_at": now, "updated_at": now, "queued_at": now}
         events = [Accepted(run_id), StatusChanged(run_id, RunStatus.QUEUED)]
+
+        def add(connection: sa.Connection) -> None:
+            connection.execute(sa.insert(runs).values(**row, **times, last_event=len(events)))
+            _write_events(connection, now, run_id, events, last=len(events))
+
         try:
-            async with self._database.write() as connection:
-                await connection.execute(sa.insert(runs).values(**row, **times, last_event=len(events)))
-                await _write_events(connection, now, run_id, events, last=len(events))
+            await self._database.write(add)
         except IntegrityError as error:
             if key is None:
                 raise NotFound("The deployment is being changed; try again") from error
@@ -89,7 +92,7 @@ class RunStore:
     async def _same_run(self, owner: Owner, request: RunRequest, key: str) -> str:
         query = sa.select(runs.c.id, runs.c.request_hash)
         query = query.where(runs.c.owner_id == owner.id, runs.c.idempotency_key == key)
-        row = found(await fetch(self._database, query), "The deployment is being changed; try again")
+        row = found(await self._database.rows(query), "The deployment is being changed; try again")
         if row["request_hash"] != _request_hash(request):
             raise Conflict(f"The idempotency key belongs to run {row['id']}, which was asked for with another request")
         return row["id"]
@@ -97,7 +100,7 @@ class RunStore:
     async def get(self, owner: Owner, run_id: str, *, with_queue_position: bool = False) -> Run:
         """A run with its outputs, whose files name an `object` instead of a `url`."""
         query = sa.select(runs).where(runs.c.id == run_id, runs.c.owner_id == owner.id)
-        row = found(await fetch(self._database, query), f"There is no run {run_id}")
+        row = found(await self._database.rows(query), f"There is no run {run_id}")
         position = await self._queue_position(row) if with_queue_position else None
         fields = {**row, "workflow_inputs": row["inputs"], "queue_position": position}
         return Run.model_validate(fields)
@@ -105,7 +108,7 @@ class RunStore:
     async def outputs(self, run_id: str) -> list[Row]:
         """The outputs of a run in the order in which they came."""
         query = sa.select(run_outputs).where(run_outputs.c.run_id == run_id).order_by(run_outputs.c.position)
-        return await fetch(self._database, query)
+        return await self._database.rows(query)
 
     async def _queue_position(self, row: Row) -> int | None:
         if RunStatus(row["status"]) not in WAITING:
@@ -117,17 +120,17 @@ class RunStore:
         query = sa.select(sa.func.count().label("count")).where(
             runs.c.machine_id == row["machine_id"], waiting, earlier
         )
-        return (await fetch(self._database, query))[0]["count"]
+        return (await self._database.rows(query))[0]["count"]
 
     async def events(self, run_id: str, *, after: int) -> list[tuple[int, Payload]]:
         """The logged events of a run whose number is greater than `after`."""
         query = sa.select(run_events.c.number, run_events.c.payload)
         query = query.where(run_events.c.run_id == run_id, run_events.c.number > after).order_by(run_events.c.number)
-        return [(row["number"], row["payload"]) for row in await fetch(self._database, query)]
+        return [(row["number"], row["payload"]) for row in await self._database.rows(query)]
 
     async def last_event(self, run_id: str) -> int:
         """The number of the newest event in the log of a run."""
-        rows = await fetch(self._database, sa.select(runs.c.last_event).where(runs.c.id == run_id))
+        rows = await self._database.rows(sa.select(runs.c.last_event).where(runs.c.id == run_id))
         return found(rows, f"There is no run {run_id}")["last_event"]
 
     async def claim(self, machine_id: str, *, seconds: float) -> ClaimedRun | None:
@@ -141,22 +144,25 @@ class RunStore:
             "lease_expires_at": now + timedelta(seconds=seconds),
             "attempts": runs.c.attempts + 1,
         }
-        async with self._database.write() as connection:
-            rows = await _advance(connection, now, this, to=RunStatus.STARTED, values=taken)
+        query = sa.select(runs, workflow_versions.c.workflow_api)
+        query = query.join(workflow_versions, workflow_versions.c.id == runs.c.workflow_version_id)
+
+        def take(connection: sa.Connection) -> ClaimedRun | None:
+            rows = _advance(connection, now, this, to=RunStatus.STARTED, values=taken)
             if not rows:
                 return None
-            query = sa.select(runs, workflow_versions.c.workflow_api)
-            query = query.join(workflow_versions, workflow_versions.c.id == runs.c.workflow_version_id)
-            row = (await connection.execute(query.where(runs.c.id == rows[0]["id"]))).mappings().one()
-        return ClaimedRun(**{name: row[name] for name in ClaimedRun.__dataclass_fields__})
+            row = fetch(connection, query.where(runs.c.id == rows[0]["id"]))[0]
+            return ClaimedRun(**{name: row[name] for name in ClaimedRun.__dataclass_fields__})
+
+        return await self._database.write(take)
 
     async def renew(self, leases: Sequence[str], *, seconds: float) -> dict[str, bool]:
         """Hold on to leases; the ones that are still held, and whether their run shall be cancelled."""
         until = self._database.now() + timedelta(seconds=seconds)
         change = sa.update(runs).where(runs.c.lease.in_(leases)).values(lease_expires_at=until)
-        async with self._database.write() as connection:
-            rows = await connection.execute(change.returning(runs.c.lease, runs.c.is_cancel_requested))
-            return {row.lease: row.is_cancel_requested for row in rows}
+        change = change.returning(runs.c.lease, runs.c.is_cancel_requested)
+        rows = await self._database.write(lambda connection: fetch(connection, change))
+        return {row["lease"]: row["is_cancel_requested"] for row in rows}
 
     async def advance(
         self,
@@ -173,34 +179,39 @@ class RunStore:
         values = {name: value for name, value in values.items() if value is not None}
         if failure:
             values["error"] = failure.model_dump()
-        now = self._database.now()
-        async with self._database.write() as connection:
-            held = (runs.c.id == run.id) & (runs.c.lease == run.lease)
-            rows = await _advance(connection, now, held, to=status, values=values, events=events)
+        now, held = self._database.now(), (runs.c.id == run.id) & (runs.c.lease == run.lease)
+        rows = await self._database.write(
+            lambda connection: _advance(connection, now, held, to=status, values=values, events=events)
+        )
         return bool(rows)
 
     async def add_output(self, run: ClaimedRun, output: NewOutput) -> None:
         """Keep an output of a run that this process holds, and log it."""
-        now = self._database.now()
+        now, held = self._database.now(), (runs.c.id == run.id) & (runs.c.lease == run.lease)
         event = OutputReady(run.id, output.node_id, output.data)
-        async with self._database.write() as connection:
-            held = (runs.c.id == run.id) & (runs.c.lease == run.lease)
-            change = sa.update(runs).where(held).values(last_event=runs.c.last_event + 1).returning(runs.c.last_event)
-            number: int | None = (await connection.execute(change)).scalar()
+        change = sa.update(runs).where(held).values(last_event=runs.c.last_event + 1).returning(runs.c.last_event)
+
+        def add(connection: sa.Connection) -> None:
+            number: int | None = connection.execute(change).scalar()
             if number is None:
                 return
-            await _write_events(connection, now, run.id, [event], last=number)
+            _write_events(connection, now, run.id, [event], last=number)
             row = {**vars(output), "id": str(uuid4()), "run_id": run.id, "position": number, "created_at": now}
-            await connection.execute(sa.insert(run_outputs).values(row))
+            connection.execute(sa.insert(run_outputs).values(row))
+
+        await self._database.write(add)
 
     async def request_cancel(self, run_id: str) -> None:
         """Cancel a run that waits, and ask whoever works on it to stop it otherwise."""
         now = self._database.now()
-        async with self._database.write() as connection:
-            waits = (runs.c.id == run_id) & runs.c.status.in_([status.value for status in WAITING])
-            if not await _advance(connection, now, waits, to=RunStatus.CANCELLED):
-                works = (runs.c.id == run_id) & runs.c.status.in_([status.value for status in WORKING])
-                await connection.execute(sa.update(runs).where(works).values(is_cancel_requested=True))
+        waits = (runs.c.id == run_id) & runs.c.status.in_([status.value for status in WAITING])
+        works = (runs.c.id == run_id) & runs.c.status.in_([status.value for status in WORKING])
+
+        def cancel(connection: sa.Connection) -> None:
+            if not _advance(connection, now, waits, to=RunStatus.CANCELLED):
+                connection.execute(sa.update(runs).where(works).values(is_cancel_requested=True))
+
+        await self._database.write(cancel)
 
     async def recover(self, *, all_of_them: bool = False) -> list[str]:
         """Take up the runs of a server that is gone; the ids of those that wait again.
@@ -214,7 +225,7 @@ class RunStore:
         if not all_of_them:
             query = query.where(runs.c.lease_expires_at < now)
         requeued: list[str] = []
-        for row in await fetch(self._database, query):
+        for row in await self._database.rows(query):
             if await self._recover_one(row) is RunStatus.QUEUED:
                 requeued.append(row["id"])
         return requeued
@@ -227,26 +238,35 @@ class RunStore:
             status = RunStatus.FAILED
             message = f"The server stopped {row['attempts']} times while it worked on this run; it is not tried again."
             values["error"] = Failure(message=message).model_dump()
-        async with self._database.write() as connection:
-            # Its server may be alive after all and have renewed the lease in the meantime.
-            unchanged = runs.c.lease_expires_at == row["lease_expires_at"]
-            orphaned = (runs.c.id == row["id"]) & (runs.c.lease == row["lease"]) & unchanged
-            rows = await _advance(connection, now, orphaned, to=status, values=values)
+        # Its server may be alive after all and have renewed the lease in the meantime.
+        unchanged = runs.c.lease_expires_at == row["lease_expires_at"]
+        orphaned = (runs.c.id == row["id"]) & (runs.c.lease == row["lease"]) & unchanged
+
+        def take_over(connection: sa.Connection) -> RunStatus | None:
+            rows = _advance(connection, now, orphaned, to=status, values=values)
             if rows and status is RunStatus.QUEUED:
-                await connection.execute(sa.delete(run_outputs).where(run_outputs.c.run_id == row["id"]))
-        return status if rows else None
+                _forget_outputs(connection, row["id"])
+            return status if rows else None
+
+        return await self._database.write(take_over)
 
     async def release(self, run: ClaimedRun) -> None:
         """Give back a run that this process cannot finish because it is being stopped; it is queued again."""
-        now = self._database.now()
-        async with self._database.write() as connection:
-            held = (runs.c.id == run.id) & (runs.c.lease == run.lease)
-            if await _advance(connection, now, held, to=RunStatus.QUEUED, values={"attempts": runs.c.attempts - 1}):
-                await connection.execute(sa.delete(run_outputs).where(run_outputs.c.run_id == run.id))
+        now, held = self._database.now(), (runs.c.id == run.id) & (runs.c.lease == run.lease)
+
+        def give_back(connection: sa.Connection) -> None:
+            if _advance(connection, now, held, to=RunStatus.QUEUED, values={"attempts": runs.c.attempts - 1}):
+                _forget_outputs(connection, run.id)
+
+        await self._database.write(give_back)
 
 
-async def _advance(
-    connection: Connection,
+def _forget_outputs(connection: sa.Connection, run_id: str) -> None:
+    connection.execute(sa.delete(run_outputs).where(run_outputs.c.run_id == run_id))
+
+
+def _advance(
+    connection: sa.Connection,
     now: datetime,
     where: sa.ColumnElement[bool],
     *,
@@ -262,10 +282,10 @@ async def _advance(
     changed = {"status": to.value, "updated_at": now, **_stamps(to, now), **(values or {})}
     changed["last_event"] = runs.c.last_event + len(events) + 1
     change = sa.update(runs).where(where, is_allowed).values(changed).returning(runs.c.id, runs.c.last_event)
-    rows = [dict(row) for row in (await connection.execute(change)).mappings()]
+    rows = fetch(connection, change)
     for row in rows:
         logged = [*events, StatusChanged(row["id"], to)]
-        await _write_events(connection, now, row["id"], logged, last=row["last_event"])
+        _write_events(connection, now, row["id"], logged, last=row["last_event"])
     return rows
 
 
@@ -279,15 +299,15 @@ def _stamps(status: RunStatus, now: datetime) -> dict[str, Any]:
     return {"started_at": now} if status is RunStatus.STARTED else {}
 
 
-async def _write_events(
-    connection: Connection, now: datetime, run_id: str, events: Sequence[RunEvent], *, last: int
+def _write_events(
+    connection: sa.Connection, now: datetime, run_id: str, events: Sequence[RunEvent], *, last: int
 ) -> None:
     """Write events whose numbers end with `last`, which the run's row has counted already."""
     rows = [
         {"run_id": run_id, "number": number, "payload": encode(event)[1], "created_at": now}
         for number, event in enumerate(events, start=last - len(events) + 1)
     ]
-    await connection.execute(sa.insert(run_events), rows)
+    connection.execute(sa.insert(run_events), rows)
 
 
 def _request_hash(request: RunRequest) -> str:

@@ -1,15 +1,14 @@
-"""SQLite for an event loop: every statement is one hop to a thread.
+"""SQLite for an event loop: each transaction is one hop to a thread.
 
-The async driver makes several hops for each statement, which costs ten times what SQLite itself takes. Whoever writes
+An async driver makes several hops for each statement, which costs ten times what SQLite itself takes. Whoever writes
 waits here for its turn, because SQLite's own waiting sleeps in steps of up to 0.1 s.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -22,44 +21,6 @@ THREADS = 4
 _IS_READ = "outpost_is_read"
 
 
-class SqliteConnection:
-    """One connection, used by one task; its statements are executed on a thread, one after the other."""
-
-    def __init__(self, engine: sa.Engine, threads: ThreadPoolExecutor, *, is_read: bool) -> None:
-        self._engine = engine
-        self._threads = threads
-        self._is_read = is_read
-        self._opened: sa.Connection | None = None
-
-    async def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.Result[Any]:
-        """Execute a statement; its rows are in memory afterwards."""
-        return await self._on_thread(lambda: self._execute(statement, parameters))
-
-    async def commit(self) -> None:
-        if opened := self._opened:
-            await self._on_thread(opened.commit)
-
-    def close(self) -> None:
-        """Give the connection back; what was not committed has not happened. Nothing here waits for the disk."""
-        if opened := self._opened:
-            opened.close()
-
-    def _execute(self, statement: sa.Executable, parameters: Any) -> sa.Result[Any]:
-        if self._opened is None:
-            self._opened = self._engine.connect().execution_options(**{_IS_READ: self._is_read})
-        result = self._opened.execute(statement, parameters)
-        return result.freeze()() if result.returns_rows else result
-
-    async def _on_thread(self, work: Callable[[], T]) -> T:
-        """Do something on a thread, to its end even when the task is cancelled: a connection has one user at a time."""
-        job = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        try:
-            return await asyncio.shield(job)
-        except asyncio.CancelledError:
-            await asyncio.wait({job})
-            raise
-
-
 class SqliteEngine:
     """An SQLite database for one event loop."""
 
@@ -68,41 +29,39 @@ class SqliteEngine:
 
     def __init__(self, url: sa.URL) -> None:
         self._engine = sa.create_engine(url.set(drivername="sqlite"))
+        self._reading = self._engine.execution_options(**{_IS_READ: True})
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outpost-sqlite")
         self._turn = asyncio.Lock()
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
 
-    @asynccontextmanager
-    async def read(self) -> AsyncGenerator[SqliteConnection, None]:
-        connection = SqliteConnection(self._engine, self._threads, is_read=True)
-        try:
-            yield connection
-        finally:
-            connection.close()
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        def run() -> T:
+            with self._reading.connect() as connection:
+                return work(connection)
 
-    @asynccontextmanager
-    async def write(self) -> AsyncGenerator[SqliteConnection, None]:
-        async with self._turn:
-            connection = SqliteConnection(self._engine, self._threads, is_read=False)
-            try:
-                yield connection
-                await connection.commit()
-            finally:
-                connection.close()
+        return await self._on_thread(run)
 
-    async def run_sync(self, work: Callable[[sa.Connection], None]) -> None:
-        """Do something with a plain connection, in one transaction."""
-
-        def run() -> None:
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        def run() -> T:
             with self._engine.begin() as connection:
-                work(connection)
+                return work(connection)
 
-        await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        async with self._turn:
+            return await self._on_thread(run)
 
     async def dispose(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._engine.dispose)
+        await self._on_thread(self._engine.dispose)
         self._threads.shutdown()
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        """Do something to its end, also when the task is cancelled: the next one must not meet it half done."""
+        job = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.wait({job})
+            raise
 
 
 def _prepare(connection: Any, _record: Any) -> None:
