@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageSequence, UnidentifiedImageError
 
-from ..api import png
+from ..api import png, png_reader
 from ..api.errors import InvalidInput, UnsupportedMedia, quote
 
 Pixels = NDArray[np.uint8]
@@ -250,8 +250,8 @@ def _decode(data: bytes, max_pixels: int) -> Decoded:
         # The other pictures in a camera's MPO are previews, or what the other eye sees.
         count = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
         _check_size(file, count, max_pixels)
-        if count == 1 and file.format == "PNG" and png.header(data).bit_depth == 16:
-            return _tensors([_upright(png.decode16(data, max_pixels=max_pixels), file)])
+        if count == 1 and file.format == "PNG" and png_reader.header(data).bit_depth == 16:
+            return _tensors([_upright(png_reader.decode16(data, max_pixels=max_pixels), file)])
         return _tensors([_upright(_samples(frame), file) for frame in _frames(file, count)])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import host
 
 if TYPE_CHECKING:
-    from .execution import RunResult
+    from .outputs import RunResult
 
 
 class AnyInputs(dict[str, Any]):

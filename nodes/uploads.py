@@ -28,13 +28,16 @@ class UploadImage:
 
     @host.awaited
     async def run(self, image: Any, unique_id: str, mask: Any = None) -> tuple[list[str]]:
-        from . import execution, media
+        from . import media
+        from .execution import upload_images
+        from .stopwatch import Stopwatch
+        from .waiting import interruptible
 
         images = media.images(image) if mask is None else media.images_with_alpha(image, mask)
         node = host.Node(unique_id)
         async with host.client() as client:
-            upload = execution.upload_images(client, images, stopwatch=execution.Stopwatch())
-            return (await execution.interruptible(node, upload),)
+            upload = upload_images(client, images, stopwatch=Stopwatch())
+            return (await interruptible(node.check_interrupted, upload),)
 
 
 NODES = {"OutpostUploadImage": UploadImage}

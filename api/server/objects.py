@@ -118,13 +118,13 @@ class Objects:
         Raises TooLarge for more than `size` or `max_size` bytes and BadRequest for fewer than `size`.
         """
         path, limit = self.path(key), size if size is not None else max_size
-        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
             written = await _write(part, chunks, limit=limit)
             if size is not None and written < size:
                 raise BadRequest(f"{written} bytes arrived of the {size} that were announced; nothing was kept")
-            await asyncio.to_thread(os.replace, part, path)
+            part.replace(path)
         finally:
             part.unlink(missing_ok=True)
         return written

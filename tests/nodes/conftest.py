@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 from comfyui_outpost.api.client import Client, ContentCache
 from comfyui_outpost.api.models import Run
-from comfyui_outpost.api.server.store.database import fetch
 from comfyui_outpost.api.server.store.tables import runs
 from comfyui_outpost.api.settings import Connection
 from comfyui_outpost.nodes.execution import RunResult, run_deployment
@@ -73,7 +72,7 @@ class Workplace:
 
     async def runs(self) -> list[Run]:
         """Every run that the platform has, oldest first."""
-        found = await fetch(self.platform.parts.store.database, sa.select(runs).order_by(runs.c.created_at))
+        found = await self.platform.parts.store.database.rows(sa.select(runs).order_by(runs.c.created_at))
         return [Run.model_validate(row) for row in found]
 
 

@@ -23,6 +23,7 @@ from comfyui_outpost.api.errors import (
 from comfyui_outpost.api.models import RunStatus
 from comfyui_outpost.nodes.execution import Stopwatch, upload_images
 from comfyui_outpost.tests.fakes.serving import FakeTime
+from comfyui_outpost.tests.nodes.hosts import Interrupted
 from comfyui_outpost.tests.nodes.machines import ScriptedMachine, puts_out
 from comfyui_outpost.tests.nodes.sites import ANNOUNCE, FETCH, PUT, READ, SUBMIT
 from comfyui_outpost.tests.server.graphs import SAVE_IMAGE, external, node, sleep
@@ -122,6 +123,7 @@ async def test_a_server_that_goes_away_during_the_download_is_a_transfer_error_t
     hurried.site.hold(FETCH)
     task = asyncio.create_task(hurried.run(SAVE_IMAGE, image=PIXELS))
     await hurried.site.has_held(FETCH)
+    await hurried.host.told("downloading the outputs")
     await hurried.site.kill()
 
     with pytest.raises(TransferError, match="after 3 attempts") as caught:
@@ -143,13 +145,13 @@ async def test_a_transfer_that_breaks_now_and_then_is_made_again(hurried):
 
 
 async def test_an_output_whose_url_has_expired_is_asked_for_once_more(place):
-    place.site.fail(FETCH, None, 403)  # the second one to come
+    place.site.fail(FETCH, None, 403, 403)  # the second one to come, while the run goes on and after it
 
     result = await place.run(TWO_PICTURES, pictures=torch.cat([PIXELS, 1 - PIXELS]))
 
     images = torch.cat([each.image for each in result.images])
     assert torch.allclose(images, torch.cat([PIXELS, 1 - PIXELS]), atol=1 / 255)
-    assert (place.site.count(FETCH), place.site.count(READ)) == (3, 2)
+    assert (place.site.count(FETCH), place.site.count(READ)) == (4, 2)
 
 
 async def test_an_output_that_stays_away_is_an_error_that_names_it(place):
@@ -158,6 +160,21 @@ async def test_an_output_that_stays_away_is_an_error_that_names_it(place):
     with pytest.raises(UrlExpired, match=r"'result' of run .*The store refused the download"):
         await place.run(SAVE_IMAGE, image=PIXELS)
 
+    assert place.site.count(FETCH) == 3
+
+
+async def test_an_output_is_fetched_once_and_while_the_run_goes_on(place):
+    graph = {**SAVE_IMAGE, "3": node("OutpostSleep", image=["1", 0], seconds=60)}
+    task = asyncio.create_task(place.run(graph, image=PIXELS))
+    while not place.site.count(FETCH):
+        await place.host.told("Executing OutpostSleep")
+        await asyncio.sleep(0.01)
+    assert not task.done()
+    place.host.stop()
+    with pytest.raises(Interrupted):
+        await task
+
+    await place.run(SAVE_IMAGE, image=PIXELS)
     assert place.site.count(FETCH) == 2
 
 

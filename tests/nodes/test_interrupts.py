@@ -143,4 +143,4 @@ async def test_the_hosts_exception_wins_over_a_failure_at_the_same_moment():
         raise ValueError("too late")
 
     with pytest.raises(Interrupted):
-        await interruptible(host, fails())
+        await interruptible(host.check_interrupted, fails())

@@ -33,7 +33,7 @@ OWNERS = [
 
 # Which part may know which: the first prefix that fits a module counts. api/cli.py and api/doctor.py put programs
 # together.
-CONTRACT = ("api/errors", "api/events", "api/inputs", "api/models", "api/png", "api/shapes")
+CONTRACT = ("api/errors", "api/events", "api/inputs", "api/models", "api/png", "api/png_reader", "api/shapes")
 MAY_IMPORT = {
     "api/cli": ("__init__", "api/errors", "api/settings", "api/client", "api/server", "api/doctor"),
     "api/doctor": (*CONTRACT, "api/client", "api/console"),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comfyui_outpost.api import png
+from comfyui_outpost.api import png, png_reader
 from comfyui_outpost.api.errors import UnsupportedMedia
 from PIL import Image
 
@@ -260,14 +260,14 @@ def test_memory_is_little_more_than_the_file_even_for_noise():
 
 
 def test_the_header_says_what_is_in_the_file():
-    assert png.header(png.encode(noise(5, 7, 4))) == png.Header(7, 5, 8, 6, False)
-    assert png.header(file16(noise16(2, 3, 1), [0, 0])) == png.Header(3, 2, 16, 0, False)
+    assert png_reader.header(png.encode(noise(5, 7, 4))) == png_reader.Header(7, 5, 8, 6, False)
+    assert png_reader.header(file16(noise16(2, 3, 1), [0, 0])) == png_reader.Header(3, 2, 16, 0, False)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89PNG", b"<html>", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n" + b"\0" * 60])
 def test_a_header_is_not_found_where_there_is_none(data):
     with pytest.raises(UnsupportedMedia):
-        png.header(data)
+        png_reader.header(data)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -277,7 +277,7 @@ def test_a_header_is_not_found_where_there_is_none(data):
 )
 def test_16_bits_are_read_exactly_whatever_filters_are_mixed(channels, shape, kinds):
     pixels = noise16(*shape, channels)
-    read = png.decode16(file16(pixels, [kinds[y % len(kinds)] for y in range(shape[0])]))
+    read = png_reader.decode16(file16(pixels, [kinds[y % len(kinds)] for y in range(shape[0])]))
     assert read.dtype == np.uint16
     assert read.shape == pixels.shape
     assert (read == pixels).all()
@@ -287,7 +287,7 @@ def test_16_bits_are_read_exactly_whatever_filters_are_mixed(channels, shape, ki
 def test_a_colour_declared_transparent_becomes_alpha(channels):
     pixels = noise16(4, 4, channels)
     data = file16(pixels, [0] * 4, extra=chunk(b"tRNS", pixels[1, 2].astype(">u2").tobytes()))
-    read = png.decode16(data)
+    read = png_reader.decode16(data)
     assert (read[..., :-1] == pixels).all()
     assert read[1, 2, -1] == 0
     assert (read[..., -1] == 0xFFFF).sum() == 15
@@ -298,19 +298,19 @@ def test_image_data_in_many_chunks_is_one_stream():
     whole = file16(pixels, [4] * 6)
     image = b"".join(body for kind, body in chunks(whole) if kind == b"IDAT")
     parts = b"".join(chunk(b"IDAT", image[at : at + 10]) for at in range(0, len(image), 10))
-    assert (png.decode16(whole.replace(chunk(b"IDAT", image), parts)) == pixels).all()
+    assert (png_reader.decode16(whole.replace(chunk(b"IDAT", image), parts)) == pixels).all()
 
 
 def test_interlaced_8_bit_and_palette_files_are_refused_by_name():
     with pytest.raises(UnsupportedMedia, match="interlaced"):
-        png.decode16(file16(noise16(2, 2, 3), [0, 0], interlace=1))
+        png_reader.decode16(file16(noise16(2, 2, 3), [0, 0], interlace=1))
     with pytest.raises(UnsupportedMedia, match="8 bits"):
-        png.decode16(png.encode(noise(2, 2, 3)))
+        png_reader.decode16(png.encode(noise(2, 2, 3)))
 
 
 def test_more_pixels_than_allowed_are_refused_before_they_are_inflated():
     with pytest.raises(UnsupportedMedia, match="10x10 pixels, more than the 99"):
-        png.decode16(file16(noise16(10, 10, 1), [0] * 10), max_pixels=99)
+        png_reader.decode16(file16(noise16(10, 10, 1), [0] * 10), max_pixels=99)
 
 
 def test_a_bomb_is_not_inflated_beyond_what_its_header_announces():
@@ -318,7 +318,7 @@ def test_a_bomb_is_not_inflated_beyond_what_its_header_announces():
     bomb = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(200_000_000))) + chunk(b"IEND", b"")
     tracemalloc.start()
     with pytest.raises(UnsupportedMedia, match="do not fit"):
-        png.decode16(bomb)
+        png_reader.decode16(bomb)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2_000_000
@@ -330,7 +330,7 @@ def test_image_data_that_is_too_short_or_without_its_checksum_is_refused():
     image = next(body for kind, body in chunks(whole) if kind == b"IDAT")
     for broken in (zlib.compress(bytes(20)), image[:-4], image[:-1] + b"\0", image[:10], b""):
         with pytest.raises(UnsupportedMedia):
-            png.decode16(whole.replace(chunk(b"IDAT", image), chunk(b"IDAT", broken)))
+            png_reader.decode16(whole.replace(chunk(b"IDAT", image), chunk(b"IDAT", broken)))
 
 
 def test_a_filter_that_does_not_exist_is_refused():
@@ -338,18 +338,18 @@ def test_a_filter_that_does_not_exist_is_refused():
     image = next(body for kind, body in chunks(whole) if kind == b"IDAT")
     stored = b"\x05" + zlib.decompress(image)[1:]
     with pytest.raises(UnsupportedMedia, match="no filter 5"):
-        png.decode16(whole.replace(chunk(b"IDAT", image), chunk(b"IDAT", zlib.compress(stored))))
+        png_reader.decode16(whole.replace(chunk(b"IDAT", image), chunk(b"IDAT", zlib.compress(stored))))
 
 
 def test_a_file_cut_off_anywhere_is_refused():
     whole = file16(noise16(5, 4, 3), [4, 3, 2, 1, 0])
     for size in range(len(whole)):
         with pytest.raises(UnsupportedMedia):
-            png.decode16(whole[:size])
+            png_reader.decode16(whole[:size])
 
 
 def test_a_file_with_any_single_byte_changed_is_refused():
     whole = file16(noise16(3, 4, 3), [4, 1, 2])
     for at in range(len(whole)):
         with pytest.raises(UnsupportedMedia):
-            png.decode16(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+            png_reader.decode16(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
