@@ -164,18 +164,18 @@ async def test_an_output_that_stays_away_is_an_error_that_names_it(place):
 
 
 async def test_an_output_is_fetched_once_and_while_the_run_goes_on(place):
+    await place.run(SAVE_IMAGE, image=PIXELS)
+    assert place.site.count(FETCH) == 1
+
     graph = {**SAVE_IMAGE, "3": node("OutpostSleep", image=["1", 0], seconds=60)}
     task = asyncio.create_task(place.run(graph, image=PIXELS))
-    while not place.site.count(FETCH):
-        await place.host.told("Executing OutpostSleep")
+    await place.host.told("Executing OutpostSleep")
+    while place.site.count(FETCH) < 2:
         await asyncio.sleep(0.01)
     assert not task.done()
     place.host.stop()
     with pytest.raises(Interrupted):
         await task
-
-    await place.run(SAVE_IMAGE, image=PIXELS)
-    assert place.site.count(FETCH) == 2
 
 
 def bomb() -> bytes:
