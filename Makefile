@@ -20,7 +20,7 @@ test: check pytest
 check: $(VENV)/.ready
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
-	$(RUN) -m pyright
+	$(RUN) -m pyright --project pyproject.toml
 
 pytest: $(VENV)/.ready $(COMFYUI_VENV)/.ready
 	$(RUN) -m pytest

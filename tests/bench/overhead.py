@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import torch
@@ -27,19 +27,19 @@ async def figures() -> AsyncGenerator[Figure, None]:
             async with server.client() as client:
                 deployment = await deploy(client, ZERO_COMPUTE)
             for name, width, height, goal in SIZES:
-                images = _tensors(width, height)
                 runs, pillow = [], []
-                for image in images:
+                for image in _tensors(width, height):
                     runs.append(await _run(server, deployment, image))
                     pillow.append(_pillow(image))
                 yield Figure(name, median_ms(runs[1:]), "ms", median_ms(pillow[1:]), goal)
             yield await _reupload(server, deployment)
 
 
-def _tensors(width: int, height: int) -> list[torch.Tensor]:
+def _tensors(width: int, height: int) -> Iterator[torch.Tensor]:
     """As many pictures as runs, none like another: the same one would be sent only once."""
     base = torch.from_numpy(photograph(width, height, seed=1)).to(torch.float32).div(255)
-    return [base.roll(shift, dims=1).unsqueeze(0) for shift in range(RUNS + 1)]
+    for shift in range(RUNS + 1):
+        yield base.roll(shift, dims=1).unsqueeze(0)
 
 
 async def _run(server: Server, deployment: str, image: torch.Tensor, contents: ContentCache | None = None) -> float:
