@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -78,3 +79,13 @@ async def site(platform: Any) -> AsyncGenerator[Site, None]:
     await site.open()
     yield site
     await site.kill()
+
+
+@pytest.fixture(autouse=True)
+def other_loggers_stay_as_they_were() -> Generator[None, None, None]:
+    """`outpost serve` sets how much other packages log, which is its own business in a process of its own."""
+    loggers = [logging.getLogger(name) for name in ("alembic", "aiohttp.server")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
