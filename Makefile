@@ -25,7 +25,7 @@ check: $(VENV)/.ready
 pytest: $(VENV)/.ready $(COMFYUI_VENV)/.ready
 	$(RUN) -m pytest
 
-bench: $(VENV)/.ready $(COMFYUI_VENV)/.ready
+bench: $(VENV)/.ready
 	$(RUN) tests/bench/run.py
 
 format: $(VENV)/.ready

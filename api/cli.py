@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
-import importlib
 import logging
 import os
 import signal
@@ -72,6 +71,7 @@ async def _serve(options: argparse.Namespace) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # It quotes malformed requests, and with them whatever secrets they hold. Our own failures are logged by us.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    os.umask(0o077)  # whatever the platform keeps is for its own user
     data: Path = options.data or data_folder()
     config = ServerConfig(data, database_url=options.database, public_url=options.public_url)
     stopped = _stop_signals()
@@ -158,11 +158,10 @@ async def _save(connection: Connection) -> int:
 async def _demo(options: argparse.Namespace) -> int:
     # The one place where this package reaches for the nodes: the demo is their program, which only starts here.
     try:
-        demo = importlib.import_module("..nodes.demo", __package__)
+        from ..nodes import demo
     except ModuleNotFoundError as error:
         raise OutpostError(f"The demo needs {error.name}. Install it: python -m pip install {error.name}") from error
-    code: int = await demo.run(options.picture, options.output)
-    return code
+    return await demo.run(options.picture, options.output)
 
 
 async def _doctor(options: argparse.Namespace) -> int:

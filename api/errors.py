@@ -271,6 +271,8 @@ _API_ERRORS: tuple[type[ApiError], ...] = (
 )
 _BY_STATUS = {error.status: error for error in _API_ERRORS} | {502: Unavailable, 504: Unavailable}
 
+_QUERY = re.compile(r"(?<=[\w/])\?[^\s'\"]*=[^\s'\"]*")
+
 # The hosted platform reports some of its own 404 and 400 as "Internal server error: 404: Machine not found".
 _STATUS_INSIDE_500 = re.compile(r"\b(4\d\d): (.+)", re.DOTALL)
 
@@ -295,8 +297,9 @@ def from_response(
 
 
 def quote(text: str) -> str:
-    """Somebody else's text on one line and cut to a length that fits into a message."""
-    line = " ".join(text.split())
+    """Somebody else's text on one line, without the secrets of URLs, cut to a length that fits into a message."""
+    # What follows the ? of a URL may be a signature, which is a permission.
+    line = _QUERY.sub("?…", " ".join(text.split()))
     return line if len(line) <= MAX_QUOTED else line[: MAX_QUOTED - 1] + "…"
 
 

@@ -18,6 +18,8 @@ from .models import Deployment, DeploymentInput, DeploymentOutput, Graph
 from .shapes import is_array, is_object
 
 PREFIX = "ComfyUIDeployExternal"
+MAX_BATCH = 1000
+"""Most files in the value of one input."""
 
 
 class InputKind(str, Enum):
@@ -225,7 +227,7 @@ def _check_url(value: Any) -> str:
 def _check_batch(value: Any) -> str:
     """A batch travels as a text that holds a JSON array; ComfyUI takes a real list for a link."""
     urls = json.loads(value) if isinstance(value, str) else value
-    if not is_array(urls) or not urls:
+    if not is_array(urls) or not 0 < len(urls) <= MAX_BATCH:
         raise ValueError("not a list of URLs")
     return json.dumps([_check_url(url) for url in urls])
 
@@ -275,7 +277,7 @@ _CHECKS = {
 }
 _EXPECTED = {
     InputKind.IMAGE: "an image (the URL of one, on the wire)",
-    InputKind.IMAGE_BATCH: "a batch of images (a list of their URLs, on the wire)",
+    InputKind.IMAGE_BATCH: f"a batch of 1 to {MAX_BATCH} images (a list of their URLs, on the wire)",
     InputKind.FILE: "a file (the URL of one, on the wire)",
     InputKind.TEXT: "a text",
     InputKind.INTEGER: "an integer",

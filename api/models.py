@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from .shapes import is_array, is_object
 
@@ -369,18 +369,5 @@ class UploadedFile(Record):
 class CancelResult(Record):
     """Answer to cancelling a run."""
 
-    status: Literal["success"] | str = "success"
+    status: str = "success"
     message: str = ""
-
-
-class ErrorBody(Record):
-    """What every error answer of our server looks like."""
-
-    detail: str | list[dict[str, Any]]
-    code: str
-
-    @model_validator(mode="after")
-    def _has_a_code(self) -> ErrorBody:
-        if not self.code:
-            raise ValueError("an error needs a code")
-        return self

@@ -59,10 +59,16 @@ def load_connection(environ: Mapping[str, str] = os.environ, path: Path | None =
     that a key never goes to a platform it was not made for.
     """
     base_url, api_key = environ.get("OUTPOST_BASE_URL", "").strip(), environ.get("OUTPOST_API_KEY", "")
-    if api_key:
-        return Connection(base_url or DEFAULT_BASE_URL, api_key)
+    if api_key and base_url:
+        return Connection(base_url, api_key)
     path = path or settings_path(environ)
     saved = _read(path)
+    if api_key and saved:
+        raise ConfigurationError(
+            f"OUTPOST_API_KEY is set and does not say for which platform: set OUTPOST_BASE_URL too, or remove {path}."
+        )
+    if api_key:
+        return Connection(DEFAULT_BASE_URL, api_key)
     if saved and (not base_url or _base_url(base_url) == saved.base_url):
         return saved
     if base_url:
@@ -71,7 +77,7 @@ def load_connection(environ: Mapping[str, str] = os.environ, path: Path | None =
         )
     raise ConfigurationError(
         "No platform is set up. Set OUTPOST_BASE_URL and OUTPOST_API_KEY in the environment, "
-        f"or save a connection in the settings ({path})."
+        f"or save a connection with the command: outpost connect URL (which writes {path})."
     )
 
 

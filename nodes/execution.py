@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..api.errors import InvalidInput, RunFailed, Unprocessable
 from ..api.events import RunEvent
 from ..api.inputs import InputKind, check_inputs, declared_inputs, kind_of
 from ..api.models import Deployment, Run, RunOutput
 from . import media
-from .outputs import Outputs, RunResult
+from .outputs import PARALLEL_IMAGES, Outputs, RunResult
 from .progress import RunProgress
 from .stopwatch import Stopwatch
 from .waiting import gather_or_cancel, interruptible
@@ -24,8 +24,9 @@ from .waiting import gather_or_cancel, interruptible
 if TYPE_CHECKING:
     from ..api.client import Client
 
-PARALLEL_IMAGES = 4
-"""Images that are encoded and sent at the same time; bounds memory."""
+S = TypeVar("S")
+T = TypeVar("T")
+
 _STANDS_FOR_A_TENSOR = "https://tensor.invalid/"
 
 
@@ -45,54 +46,74 @@ class Host(Protocol):
         ...
 
 
-async def upload_images(client: Client, images: Sequence[Any], *, stopwatch: Stopwatch) -> list[str]:
+async def upload_images(
+    client: Client, images: Sequence[Any], *, stopwatch: Stopwatch, host: Host | None = None
+) -> list[str]:
     """The URLs of images after their upload; each is [H, W, C] or a mask [H, W], float 0..1.
 
-    Raises InvalidInput before anything is sent when one of them cannot be sent.
+    `host` shows how many are there already. Raises InvalidInput before any is sent when one of them cannot be sent.
     """
-    return await _upload(client, await _to_pixels(images, stopwatch), stopwatch)
+    pixels = await _to_pixels(images, stopwatch)
+    is_there = 0
+
+    async def upload(each: media.Pixels) -> str:
+        nonlocal is_there
+        url = await _upload_one(client, each, stopwatch)
+        is_there += 1
+        if host:
+            host.progress(is_there / len(pixels))
+            host.text(f"uploaded {is_there} of {len(pixels)}")
+        return url
+
+    if host:
+        host.text("uploading")
+    return await _side_by_side(pixels, upload)
 
 
 async def _to_pixels(images: Sequence[Any], stopwatch: Stopwatch) -> list[media.Pixels]:
     """The pixels of all images: only then is it known that each of them can be sent."""
-    limit = asyncio.Semaphore(PARALLEL_IMAGES)
 
     async def convert(image: Any) -> media.Pixels:
-        async with limit:
-            with stopwatch.measure("encode"):
-                return await asyncio.to_thread(media.to_pixels, image)
+        with stopwatch.measure("encode"):
+            return await asyncio.to_thread(media.to_pixels, image)
 
-    return await gather_or_cancel([convert(image) for image in images])
+    return await _side_by_side(images, convert)
 
 
 async def _upload(client: Client, pictures: Sequence[media.Pixels], stopwatch: Stopwatch) -> list[str]:
     """Their URLs. Pictures are encoded on threads while others are on their way, and the same pixels travel once."""
+    return await _side_by_side(pictures, lambda pixels: _upload_one(client, pixels, stopwatch))
+
+
+async def _side_by_side(items: Sequence[S], work: Callable[[S], Coroutine[Any, Any, T]]) -> list[T]:
+    """The work on each item, some at a time."""
     limit = asyncio.Semaphore(PARALLEL_IMAGES)
 
-    async def upload(pixels: media.Pixels) -> str:
+    async def limited(item: S) -> T:
         async with limit:
-            return await _upload_one(client, pixels, stopwatch)
+            return await work(item)
 
-    return await gather_or_cancel([upload(pixels) for pixels in pictures])
+    return await gather_or_cancel([limited(item) for item in items])
 
 
 async def _upload_one(client: Client, pixels: media.Pixels, stopwatch: Stopwatch) -> str:
     with stopwatch.measure("encode"):
         digest = await asyncio.to_thread(media.digest, pixels)
-    encoding = 0.0
+    encoding: float | None = None
 
     async def encode() -> bytes:
         nonlocal encoding
         start = time.perf_counter()
         data = await asyncio.to_thread(media.encode_png, pixels)
         encoding = time.perf_counter() - start
-        stopwatch.sent_bytes += len(data)
         return data
 
     start = time.perf_counter()
     stored = await client.files.upload_once(digest, encode, content_type="image/png", name="image.png")
-    stopwatch.add("encode", encoding)
-    stopwatch.add("upload", time.perf_counter() - start - encoding)
+    if encoding is not None:  # else the platform has it already
+        stopwatch.sent_bytes += stored.size
+    stopwatch.add("encode", encoding or 0.0)
+    stopwatch.add("upload", time.perf_counter() - start - (encoding or 0.0))
     return stored.url
 
 

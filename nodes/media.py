@@ -24,6 +24,7 @@ from PIL import ExifTags, Image, ImageSequence, UnidentifiedImageError
 
 from ..api import png, png_reader
 from ..api.errors import InvalidInput, UnsupportedMedia, quote
+from ..api.image_formats import IMAGE_FORMATS
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.uint8 | np.uint16]
@@ -33,9 +34,6 @@ MAX_PIXELS = png.MAX_PIXELS
 
 _BLOCK_SAMPLES = 2**18
 """What is converted at once: it stays in the cache between the steps."""
-
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "BMP", "PPM", "JPEG2000")
-"""Not all that Pillow reads: some of the others start programs (EPS), or take anything for an image (TGA)."""
 
 _LOOKS_LIKE = (
     (b"\x89PNG", "a PNG image"),
@@ -245,7 +243,7 @@ def _looks_like(data: bytes) -> str:
 
 def _decode(data: bytes, max_pixels: int) -> Decoded:
     Image.init()
-    with Image.open(BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN]) as file:
+    with Image.open(BytesIO(data), formats=[name for name in IMAGE_FORMATS if name in Image.OPEN]) as file:
         _check_size(file, 1, max_pixels)
         # The other pictures in a camera's MPO are previews, or what the other eye sees.
         count = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)

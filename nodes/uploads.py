@@ -36,7 +36,7 @@ class UploadImage:
         images = media.images(image) if mask is None else media.images_with_alpha(image, mask)
         node = host.Node(unique_id)
         async with host.client() as client:
-            upload = upload_images(client, images, stopwatch=Stopwatch())
+            upload = upload_images(client, images, stopwatch=Stopwatch(), host=node)
             return (await interruptible(node.check_interrupted, upload),)
 
 

@@ -27,7 +27,7 @@ from ..errors import (
 from ..models import UploadedFile, UploadRequest, UploadTicket
 from .contents import ContentCache, StoredFile, UploadForm
 from .http import Answer, Body, Wire
-from .platform import Platform, Sleep, retry_delay
+from .platform import Platform, Sleep
 
 log = logging.getLogger("outpost.files")
 
@@ -171,7 +171,7 @@ class Files:
             except (ConnectionFailed, _InterruptedError) as error:
                 if attempt > MAX_REPEATS:
                     raise TransferError(f"{error} (after {attempt} attempts)") from error
-            await self._sleep(retry_delay(attempt))
+            await self._platform.pause(attempt)
         raise AssertionError("the loop above returns or raises")
 
 

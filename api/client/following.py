@@ -23,7 +23,7 @@ from ..events import Accepted, RunEvent, decode
 from ..models import CancelResult, Failure, Record, Run, RunQueued, RunStatus
 from .http import Message
 from .outcome import Heard, error_of, failed, failure_in, settled
-from .platform import Platform, Sleep, retry_delay
+from .platform import Platform, Sleep
 
 log = logging.getLogger("outpost.runs")
 
@@ -123,7 +123,7 @@ class Following:
                     raise self._lost(str(error)) from error
             if self._heard.run_id or not self._platform.is_outpost:
                 return
-            await self._sleep(retry_delay(attempt))
+            await self._platform.pause(attempt)
 
     async def _resume(self) -> None:
         """Take up a stream that broke, where it broke. Only servers of this package can do that."""
@@ -137,6 +137,8 @@ class Following:
             except ApiError:
                 return
             repeats = repeats + 1 if self._last_event_id == reached else 0
+            if repeats:
+                await self._platform.pause(repeats)
 
     async def _follow(self, method: str, path: str, *, idempotency_key: str | None = None) -> None:
         """Hear one stream, until the platform says that the run is over or the stream ends."""

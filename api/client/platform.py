@@ -85,7 +85,7 @@ def is_retryable(error: OutpostError, *, method: str, is_repeatable: bool = Fals
             return False
 
 
-def retry_delay(attempt: int, *, retry_after: float | None = None, chance: float = 1.0) -> float:
+def retry_delay(attempt: int, *, chance: float, retry_after: float | None = None) -> float:
     """Seconds to wait after attempt number `attempt`, from 1: the server's wish, else exponential with full jitter."""
     if retry_after is not None:
         return min(retry_after, LONGEST_RETRY_AFTER)
@@ -237,7 +237,11 @@ class Platform:
                 if attempt > MAX_RETRIES or not is_retryable(error, method=method, is_repeatable=is_repeatable):
                     raise
                 retry_after = error.retry_after if isinstance(error, ApiError) else None
-            await self._sleep(retry_delay(attempt, retry_after=retry_after, chance=self._chance()))
+            await self.pause(attempt, retry_after=retry_after)
+
+    async def pause(self, attempt: int, *, retry_after: float | None = None) -> None:
+        """Wait before trying again, after attempt number `attempt`."""
+        await self._sleep(retry_delay(attempt, chance=self._chance(), retry_after=retry_after))
 
 
 def json_body(data: Mapping[str, Any]) -> Body:

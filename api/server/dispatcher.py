@@ -47,6 +47,8 @@ class _Active:
 
     run: ClaimedRun
     execution: asyncio.Task[None]
+    held_until: float
+    """When the lease runs out, by the event loop's clock."""
     stop: _Stop | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -119,7 +121,16 @@ class Dispatcher:
     async def _keep_leases_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._config.lease_seconds / 3)
-            await self._survive(self._keep_leases())
+            await self._survive(asyncio.wait_for(self._keep_leases(), self._config.lease_seconds / 3))
+            if self._store.database.is_shared:
+                self._let_go_of_lapsed()
+
+    def _let_go_of_lapsed(self) -> None:
+        """Stop the runs whose lease could not be renewed: another process may begin with them at any moment."""
+        soon = asyncio.get_running_loop().time() + self._config.lease_seconds / 6
+        for active in self._active.values():
+            if active.held_until < soon:
+                active.end(_Stop.LEASE_LOST)
 
     async def _survive(self, step: Any) -> None:
         """The loops outlive a database that is not there for a moment; the reason is logged."""
@@ -132,10 +143,11 @@ class Dispatcher:
         for machine in await self._store.machines.list():
             while self._free_slots(machine) > 0:
                 async with self._claiming:
+                    until = self._held_until()
                     run = await self._store.runs.claim(machine.id, seconds=self._config.lease_seconds)
                     if run is None:
                         break
-                    self._begin(run, self._machines[machine.type])
+                    self._begin(run, self._machines[machine.type], until)
 
     def _free_slots(self, machine: MachineRecord) -> int:
         if machine.type not in self._machines:
@@ -146,20 +158,27 @@ class Dispatcher:
     async def _keep_leases(self) -> None:
         leases = {active.run.lease: active for active in self._active.values()}
         if leases:
+            until = self._held_until()
             held = await self._store.runs.renew(list(leases), seconds=self._config.lease_seconds)
             for lease, active in leases.items():
                 if lease not in held:
                     active.end(_Stop.LEASE_LOST)
-                elif held[lease]:
+                    continue
+                active.held_until = until
+                if held[lease]:
                     active.end(_Stop.CANCEL)
         if await self._store.runs.recover():
             self.wake()
 
-    def _begin(self, run: ClaimedRun, machine: Machine) -> None:
+    def _held_until(self) -> float:
+        """When a lease that is asked for now runs out, by this process's clock."""
+        return asyncio.get_running_loop().time() + self._config.lease_seconds
+
+    def _begin(self, run: ClaimedRun, machine: Machine, held_until: float) -> None:
         outputs = _RunOutputs(run, self._store, self._feed, self._objects)
         job = Job(run.id, run.workflow_api, run.inputs, read_file=partial(self._read_file, run), outputs=outputs)
         execution = asyncio.create_task(machine.run(job, partial(self._feed.publish, run.id)))
-        active = self._active[run.id] = _Active(run, execution)
+        active = self._active[run.id] = _Active(run, execution, held_until)
         work = asyncio.create_task(self._see_to_its_end(active))
         self._works.add(work)
         work.add_done_callback(self._works.discard)
@@ -190,7 +209,7 @@ class Dispatcher:
         """Write down how the execution ended."""
         run, runs = active.run, self._store.runs
         live = self._feed.live(run.id)
-        seen: dict[str, Any] = {"progress": live.progress, "live_status": live.text} if live else {}
+        seen: dict[str, Any] = {"progress": live.progress, "live_status": _storable(live.text)} if live else {}
         if not active.execution.cancelled():
             await self._settle_result(run, active.execution.exception(), seen)
         elif active.stop is _Stop.CANCEL:
@@ -246,7 +265,9 @@ class _RunOutputs:
         if texts:
             data["text"] = list(texts)
         # Not torn by a cancellation: the row and its event come together or not at all.
-        await asyncio.shield(self._store.runs.add_output(self._run, NewOutput(node_id, node_class, output_id, data)))
+        names = [name and _storable(name) for name in (node_id, node_class, output_id)]
+        output = NewOutput(names[0] or "", names[1] or "", names[2], data)
+        await asyncio.shield(self._store.runs.add_output(self._run, output))
         self._feed.wake(self._run.id)
 
     async def _put(self, file: OutputBytes) -> dict[str, Any]:
@@ -261,3 +282,8 @@ class _RunOutputs:
             "content_type": file.content_type,
             "size": size,
         }
+
+
+def _storable(text: str) -> str:
+    """A text from a graph without what a database cannot keep: halves of characters, and NUL."""
+    return text.encode("utf-8", errors="replace").decode().replace("\0", "?")

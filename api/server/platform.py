@@ -22,6 +22,8 @@ from .sample import SAMPLE_NAME, SAMPLE_WORKFLOW, SAMPLE_WORKFLOW_API
 from .store import Store, open_store
 from .store.keys import Owner
 
+_SECRET_BYTES = 32
+
 
 @dataclass(frozen=True)
 class FirstStart:
@@ -50,6 +52,8 @@ async def open_platform(
 ) -> AsyncGenerator[Platform, None]:
     """A platform at work, until the block ends. Raises ConfigurationError when another server uses the same folder."""
     config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if config.database_url and config.database_url.startswith("sqlite"):
+        raise ConfigurationError("SQLite's file is kept in the data folder; --database is for a database server.")
     lock = FileLock(config.data / "server.lock", timeout=0)
     try:
         lock.acquire()  # pyright: ignore[reportUnknownMemberType] filelock leaves a parameter untyped
@@ -84,13 +88,17 @@ async def _at_work(
 
 def _secret(path: Path) -> bytes:
     """The secret that signs URLs, made once and readable by the server's user alone."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(32))
-    return path.read_bytes()
+    if not path.exists():
+        partial = path.with_suffix(".part")
+        partial.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    if len(secret := path.read_bytes()) < _SECRET_BYTES:
+        raise ConfigurationError(f"{path} is damaged. Remove it: a new one is made, and URLs given out so far end.")
+    return secret
 
 
 async def _first_start(store: Store, config: ServerConfig) -> FirstStart | None:

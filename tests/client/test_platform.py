@@ -43,10 +43,10 @@ def test_only_what_cannot_happen_twice_is_sent_again(error, method, is_repeatabl
 
 
 def test_waiting_grows_with_every_attempt_and_heeds_the_server_up_to_a_minute():
-    assert [retry_delay(attempt) for attempt in (1, 2, 3, 9)] == [0.5, 1.0, 2.0, 8.0]
+    assert [retry_delay(attempt, chance=1.0) for attempt in (1, 2, 3, 9)] == [0.5, 1.0, 2.0, 8.0]
     assert retry_delay(3, chance=0.0) == 0.0
     assert retry_delay(1, retry_after=7.0, chance=0.1) == 7.0
-    assert retry_delay(1, retry_after=700.0) == 60.0
+    assert retry_delay(1, retry_after=700.0, chance=1.0) == 60.0
 
 
 async def test_the_key_travels_in_the_header_and_nowhere_else(flaky):

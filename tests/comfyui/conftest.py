@@ -11,8 +11,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 INSTALLATIONS = find_installations(REPOSITORY / ".cache" / "comfyui")
 
 
-def pytest_report_header() -> str:
-    return "ComfyUI: " + ", ".join(f"{found.version} ({found.folder})" for found in INSTALLATIONS)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.line("ComfyUI: " + ", ".join(f"{found.version} ({found.folder})" for found in INSTALLATIONS))
 
 
 @pytest.fixture(scope="module", params=INSTALLATIONS, ids=lambda found: found.name)

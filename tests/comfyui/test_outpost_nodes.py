@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OUR_NODES = ("OutpostUploadImage", "OutpostRunDeployment", "OutpostRunOutputs")
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
-CANCEL_SECONDS = 3.0
+CANCEL_SECONDS = 1.0
 NO_IMPORT = re.compile("IMPORT FAILED|Cannot import")
 
 

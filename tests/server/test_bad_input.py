@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from .graphs import ECHO, EVERY_KIND, external, node, png
+from .graphs import ECHO, EVERY_KIND, INVERT, external, node, png
 from .talking import Talker, talkers
 
 KNOWN = "The inputs of this deployment are: 'image', 'text', 'steps', 'strength', 'loud', 'size'."
@@ -373,3 +373,40 @@ async def test_a_picture_that_is_none_is_told_by_its_node(owner: Talker):
         assert (error["node_id"], error["node_class"]) == ("1", "ComfyUIDeployExternalImage")
         assert "image" in error["message"]
         assert "0x" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("graph", "words"),
+    [
+        ({"1": node("EmptyImage", width=1, height=1, batch_size=257)}, "1 to 256 images"),
+        (
+            {
+                "1": node("EmptyImage", width=1, height=1, batch_size=20),
+                "2": node("ImageScale", image=["1", 0], width=8000, height=8000, upscale_method="nearest-exact"),
+            },
+            "the most on the built-in machine",
+        ),
+        ({str(number): node("EmptyImage", width=8000, height=8000) for number in range(20)}, "the most on"),
+    ],
+    ids=["a large batch", "many large images", "many nodes"],
+)
+async def test_a_graph_that_wants_all_memory_is_stopped(owner: Talker, graph: Any, words: str):
+    run = await owner.run(graph)
+    assert run["status"] == "failed"
+    assert words in run["error"]["message"]
+
+
+async def test_a_file_that_starts_a_program_is_no_image(owner: Talker):
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    run = await owner.run(INVERT, {"image": await owner.upload(eps)})
+    assert run["status"] == "failed"
+    assert "is not an image that can be read here" in run["error"]["message"]
+
+
+async def test_a_url_in_the_wrong_place_is_told_without_its_signature(owner: Talker):
+    url = await owner.upload(png())
+    graph = {"1": external("Text", "text"), "2": node("OutpostSleep", seconds=["1", 0])}
+    run = await owner.run(graph, {"text": url})
+    assert run["status"] == "failed"
+    assert "?…" in run["error"]["message"]
+    assert "s=" not in run["error"]["message"]

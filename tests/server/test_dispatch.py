@@ -19,8 +19,9 @@ from comfyui_outpost.api.server.store import Store, open_store
 from comfyui_outpost.api.server.store.keys import Owner
 from comfyui_outpost.api.server.store.runs import MAX_ATTEMPTS, NewOutput
 
-from .graphs import ECHO
+from .graphs import ECHO, sleep
 from .machines import ScriptedMachine, picture, put_out_text, work_for_ever
+from .talking import talkers
 
 LEASE = 30.0
 
@@ -362,3 +363,14 @@ class TestTrouble:
             await ended(world, run_id)
             await until(lambda: not dispatcher._active)
             assert (feed._live, feed._subscriptions) == ({}, {})
+
+
+async def test_a_run_whose_cancellation_was_accepted_never_comes_back(start_platform):
+    async with start_platform() as platform, talkers(platform.url, platform.owner.api_key, secrets=()) as [owner]:
+        run_id = await owner.queue(await owner.deploy(sleep(60)))
+        await owner.until(run_id, "running")
+        # The cancellation is written down, and the process ends before it has acted on it.
+        await platform.parts.store.runs.request_cancel(run_id)
+        await platform.parts.dispatcher.stop()
+        run = await platform.parts.store.runs.get(platform.owner.owner, run_id)
+        assert run.status is RunStatus.CANCELLED

@@ -79,10 +79,6 @@ async def test_a_silent_stream_is_kept_alive_by_comments_that_are_no_events(star
         assert comments >= 3
 
 
-async def test_a_user_gets_a_comment_after_15_seconds_of_silence(platform):
-    assert platform.parts.config.keep_alive_seconds == 15
-
-
 async def test_many_readers_see_the_same_events(owner: Talker):
     run_id = await owner.queue(await owner.deploy(sleep(0.1)))
     streams = await asyncio.gather(*(owner.follow(run_id) for _ in range(10)))

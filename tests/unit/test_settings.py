@@ -192,3 +192,11 @@ def test_saving_again_replaces_the_file_and_leaves_nothing_else(tmp_path: Path):
 )
 def test_the_file_is_where_each_operating_system_keeps_settings(platform, environ, expected):
     assert settings_path(environ, platform=platform) == expected
+
+
+def test_a_key_that_does_not_say_for_which_platform_is_not_sent_to_a_guess(tmp_path: Path):
+    path = tmp_path / "connection.json"
+    save_connection(Connection("http://127.0.0.1:8190", "mine"), path)
+    with pytest.raises(ConfigurationError, match="does not say for which platform") as caught:
+        load_connection({"OUTPOST_API_KEY": "another"}, path)
+    assert "another" not in str(caught.value)

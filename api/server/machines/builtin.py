@@ -10,87 +10,33 @@ import asyncio
 import base64
 import binascii
 import json
-import struct
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
-from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps
 
-from ... import png
-from ...errors import OutpostError, UnsupportedMedia
+from ...errors import OutpostError, quote
 from ...events import ExecutionStarted, ExecutionSucceeded, LiveStatus, NodeProgress, NodeStarted
 from ...inputs import PREFIX, InputKind, input_kind, is_link
 from ...models import Failure
 from ...shapes import is_array, is_object
 from . import Emit, Job, MachineError, OutputBytes
+from .picture import MAX_PIXELS, Picture, Pixels
 
-Pixels = NDArray[np.uint8]
-
-MAX_PIXELS = 128 * 1024 * 1024
-"""Largest image, and largest batch of new images, in pixels."""
+MAX_BATCH = 256
+"""Most images in one batch."""
+MAX_FILE_BYTES = 256 * 1024 * 1024
+MAX_RUN_PIXELS = 4 * MAX_PIXELS
+"""Pixels that one run may compute in all."""
 SLEEP_STEP = 0.05
 """Seconds between two steps of progress of the sleep node."""
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One image. What was read and is not computed on is written again as the bytes that it came in."""
-
-    encoded: bytes | None = None
-    computed: Pixels | None = None
-
-    @cached_property
-    def pixels(self) -> Pixels:
-        """[H, W, 3] or [H, W, 4], 0 to 255."""
-        if self.computed is not None:
-            return self.computed
-        with _opened(self.encoded or b"") as image:
-            upright: Image.Image = ImageOps.exif_transpose(image)
-            return np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"), np.uint8)
-
-    def to_png(self) -> bytes:
-        """The image as a PNG file."""
-        is_png = self.encoded is not None and self.encoded.startswith(_PNG_MAGIC)
-        return self.encoded if is_png and self.encoded else png.encode(self.pixels)
-
-
-# What Pillow's readers raise for damaged files.
-_UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-
-
-@contextmanager
-def _opened(data: bytes) -> Generator[Image.Image, None, None]:
-    """A picture as Pillow reads it. Raises UnsupportedMedia for bytes that are none, are damaged, or are too large."""
-    try:
-        with Image.open(BytesIO(data)) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UnsupportedMedia(f"an image of {width} x {height} pixels is above the limit of {MAX_PIXELS}")
-            yield image
-    except UnidentifiedImageError as error:
-        raise UnsupportedMedia(f"the file is not an image that can be read here ({len(data)} bytes)") from error
-    except _UNREADABLE as error:
-        raise UnsupportedMedia(f"the image cannot be read: {error}") from error
-
-
+T = TypeVar("T")
 Batch = tuple[Picture, ...]
 
 
@@ -109,6 +55,13 @@ class _Execution:
         self.job = job
         self.emit = emit
         self._results: dict[str, tuple[Any, ...]] = {}
+        self._pixels = 0
+
+    def spend(self, pixels: int) -> None:
+        """Count pixels that are about to be computed; ValueError when they are more than one run may have."""
+        self._pixels += pixels
+        if self._pixels > MAX_RUN_PIXELS:
+            raise ValueError(f"the run computes more than {MAX_RUN_PIXELS} pixels, the most on the built-in machine")
 
     async def run(self) -> None:
         order = _order(self.job.workflow_api)
@@ -118,6 +71,7 @@ class _Execution:
             self.emit(NodeStarted(self.job.run_id, node_id))
             self.emit(LiveStatus(self.job.run_id, f"Executing {node_class}", index / len(order)))
             self._results[node_id] = await self._execute(node_id, node_class)
+            await asyncio.sleep(0)  # a graph of many small nodes leaves room for others, and for its cancellation
         self.emit(NodeStarted(self.job.run_id, None))
         self.emit(ExecutionSucceeded(self.job.run_id))
 
@@ -151,7 +105,7 @@ class Fields:
     def number(self, name: str, default: float | None = None) -> float:
         value = self._values.get(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"the input {name!r} takes a number, not {value!r}")
+            raise ValueError(f"the input {name!r} takes a number, not {quote(repr(value))}")
         return value
 
     def images(self, name: str) -> Batch:
@@ -204,9 +158,28 @@ async def _read_picture(call: Call, url: Any) -> Picture:
     if url.startswith("data:"):
         picture = Picture(encoded=_data_url(url))
     else:
-        picture = Picture(encoded=b"".join([chunk async for chunk in call.execution.job.read_file(url)]))
-    await asyncio.to_thread(_check_readable, picture)
+        picture = Picture(encoded=await _read_bytes(call, url))
+    await _compute(picture.check)
     return picture
+
+
+async def _read_bytes(call: Call, url: str) -> bytes:
+    data = bytearray()
+    async for chunk in call.execution.job.read_file(url):
+        data += chunk
+        if len(data) > MAX_FILE_BYTES:
+            raise ValueError(f"the file has more than {MAX_FILE_BYTES} bytes, the most on the built-in machine")
+    return bytes(data)
+
+
+async def _compute(work: Callable[[], T]) -> T:
+    """The result of work on a thread. A thread cannot be stopped, so a cancellation waits until it is done."""
+    job = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        await asyncio.wait({job})
+        raise
 
 
 def _data_url(url: str) -> bytes:
@@ -216,18 +189,15 @@ def _data_url(url: str) -> bytes:
         raise ValueError("the data: URL is not valid base64") from error
 
 
-def _check_readable(picture: Picture) -> None:
-    with _opened(picture.encoded or b""):
-        pass  # reads the header only
-
-
 async def _empty_image(call: Call) -> tuple[Any, ...]:
     width, height = int(call.fields.number("width", 512)), int(call.fields.number("height", 512))
     count, colour = int(call.fields.number("batch_size", 1)), int(call.fields.number("color", 0))
-    if min(width, height, count) < 1 or width * height * count > MAX_PIXELS:
-        raise ValueError(f"{count} images of {width} x {height} pixels are outside of 1 to {MAX_PIXELS} pixels")
-    pixels = np.empty((height, width, 3), np.uint8)
-    pixels[:] = (colour >> 16 & 255, colour >> 8 & 255, colour & 255)
+    if min(width, height, count) < 1 or width * height > MAX_PIXELS or count > MAX_BATCH:
+        limits = f"1 to {MAX_PIXELS} pixels and 1 to {MAX_BATCH} images"
+        raise ValueError(f"{count} images of {width} x {height} pixels are outside of {limits}")
+    call.execution.spend(width * height)
+    fill = (colour >> 16 & 255, colour >> 8 & 255, colour & 255)
+    pixels = await _compute(lambda: np.full((height, width, 3), fill, np.uint8))
     return ((Picture(computed=pixels),) * count,)
 
 
@@ -235,10 +205,12 @@ def _each(compute: Callable[[Pixels, Fields], Pixels]) -> Node:
     """A node that computes every image of its input `image` by itself, on a thread."""
 
     async def node(call: Call) -> tuple[Any, ...]:
-        def work() -> Batch:
-            return tuple(Picture(computed=compute(each.pixels, call.fields)) for each in call.fields.images("image"))
+        def work(picture: Picture) -> Picture:
+            computed = compute(picture.pixels, call.fields)
+            call.execution.spend(computed.shape[0] * computed.shape[1])
+            return Picture(computed=computed)
 
-        return (await asyncio.to_thread(work),)
+        return (tuple([await _compute(partial(work, each)) for each in call.fields.images("image")]),)
 
     return node
 
@@ -261,7 +233,7 @@ def _scale(pixels: Pixels, fields: Fields) -> Pixels:
     width, height = int(fields.number("width")), int(fields.number("height"))
     method = fields.get("upscale_method") or "bilinear"
     if method not in _RESAMPLING:
-        raise ValueError(f"the upscale_method is one of {', '.join(_RESAMPLING)}, not {method!r}")
+        raise ValueError(f"the upscale_method is one of {', '.join(_RESAMPLING)}, not {quote(repr(method))}")
     image = Image.fromarray(pixels)
     # 0 means: whatever keeps the proportions.
     size = (
@@ -302,7 +274,7 @@ async def _save_image(call: Call) -> tuple[Any, ...]:
 
 def _png_file(picture: Picture, filename: str) -> OutputBytes:
     async def chunks() -> AsyncIterator[bytes]:
-        yield await asyncio.to_thread(picture.to_png)
+        yield await _compute(picture.to_png)
 
     return OutputBytes("images", filename, "image/png", chunks())
 

@@ -117,7 +117,7 @@ def _urls(value: Any) -> list[str]:
         return []
     try:
         batch: Any = json.loads(value) if value.startswith("[") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         batch = None
     return [each for each in batch if isinstance(each, str)] if is_array(batch) else [value]
 

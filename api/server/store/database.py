@@ -116,7 +116,7 @@ def open_database(url: str, *, now: Callable[[], datetime] = utc_now) -> Databas
     try:
         parsed = sa.make_url(url)
         is_sqlite = parsed.get_backend_name() == "sqlite"
-        engine = SqliteEngine(parsed) if is_sqlite else SharedEngine(create_async_engine(parsed))
+        engine = SqliteEngine(parsed) if is_sqlite else SharedEngine(create_async_engine(parsed, hide_parameters=True))
     except (ArgumentError, InvalidRequestError, ModuleNotFoundError) as error:
         # The URL is not repeated: it may hold a password.
         raise ConfigurationError(

@@ -98,7 +98,7 @@ class RunStore:
         return row["id"]
 
     async def get(self, owner: Owner, run_id: str, *, with_queue_position: bool = False) -> Run:
-        """A run with its outputs, whose files name an `object` instead of a `url`."""
+        """A run without its outputs. NotFound when it is somebody else's."""
         query = sa.select(runs).where(runs.c.id == run_id, runs.c.owner_id == owner.id)
         row = found(await self._database.rows(query), f"There is no run {run_id}")
         position = await self._queue_position(row) if with_queue_position else None
@@ -106,7 +106,7 @@ class RunStore:
         return Run.model_validate(fields)
 
     async def outputs(self, run_id: str) -> list[Row]:
-        """The outputs of a run in the order in which they came."""
+        """The outputs of a run in the order in which they came; their files name an `object` in place of a `url`."""
         query = sa.select(run_outputs).where(run_outputs.c.run_id == run_id).order_by(run_outputs.c.position)
         return await self._database.rows(query)
 
@@ -137,6 +137,7 @@ class RunStore:
         """Take the longest waiting run of a machine for this many seconds; None when no run waits."""
         now, lease = self._database.now(), str(uuid4())
         waiting = (runs.c.machine_id == machine_id) & (runs.c.status == RunStatus.QUEUED.value)
+        waiting &= ~runs.c.is_cancel_requested
         first = sa.select(runs.c.id).where(waiting).order_by(runs.c.created_at, runs.c.id).limit(1)
         this = runs.c.id == first.with_for_update(skip_locked=True).scalar_subquery()
         taken = {
@@ -220,7 +221,7 @@ class RunStore:
         for, and failed if it was begun too often. `all_of_them`: no other server can be at work, so no lease counts.
         """
         now = self._database.now()
-        query = sa.select(runs.c.id, runs.c.lease, runs.c.lease_expires_at, runs.c.attempts, runs.c.is_cancel_requested)
+        query = sa.select(runs.c.id, runs.c.lease, runs.c.lease_expires_at, runs.c.attempts)
         query = query.where(runs.c.status.in_([status.value for status in WORKING]))
         if not all_of_them:
             query = query.where(runs.c.lease_expires_at < now)
@@ -232,9 +233,7 @@ class RunStore:
 
     async def _recover_one(self, row: Row) -> RunStatus | None:
         now, status, values = self._database.now(), RunStatus.QUEUED, dict[str, Any]()
-        if row["is_cancel_requested"]:
-            status = RunStatus.CANCELLED
-        elif row["attempts"] >= MAX_ATTEMPTS:
+        if row["attempts"] >= MAX_ATTEMPTS:
             status = RunStatus.FAILED
             message = f"The server stopped {row['attempts']} times while it worked on this run; it is not tried again."
             values["error"] = Failure(message=message).model_dump()
@@ -243,6 +242,8 @@ class RunStore:
         orphaned = (runs.c.id == row["id"]) & (runs.c.lease == row["lease"]) & unchanged
 
         def take_over(connection: sa.Connection) -> RunStatus | None:
+            if _advance(connection, now, orphaned & runs.c.is_cancel_requested, to=RunStatus.CANCELLED):
+                return RunStatus.CANCELLED
             rows = _advance(connection, now, orphaned, to=status, values=values)
             if rows and status is RunStatus.QUEUED:
                 _forget_outputs(connection, row["id"])
@@ -255,6 +256,8 @@ class RunStore:
         now, held = self._database.now(), (runs.c.id == run.id) & (runs.c.lease == run.lease)
 
         def give_back(connection: sa.Connection) -> None:
+            if _advance(connection, now, held & runs.c.is_cancel_requested, to=RunStatus.CANCELLED):
+                return
             if _advance(connection, now, held, to=RunStatus.QUEUED, values={"attempts": runs.c.attempts - 1}):
                 _forget_outputs(connection, run.id)
 

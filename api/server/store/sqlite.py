@@ -28,7 +28,7 @@ class SqliteEngine:
     """Its file is locked by its one server."""
 
     def __init__(self, url: sa.URL) -> None:
-        self._engine = sa.create_engine(url.set(drivername="sqlite"))
+        self._engine = sa.create_engine(url.set(drivername="sqlite"), hide_parameters=True)
         self._reading = self._engine.execution_options(**{_IS_READ: True})
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outpost-sqlite")
         self._turn = asyncio.Lock()
