@@ -14,9 +14,10 @@ import pytest
 from comfyui_outpost.api.server.app import serving
 from comfyui_outpost.api.server.config import ServerConfig
 from comfyui_outpost.api.server.platform import Platform, open_platform
-from comfyui_outpost.api.server.sample import SAMPLE_NAME, SAMPLE_WORKFLOW, SAMPLE_WORKFLOW_API
+from comfyui_outpost.api.server.sample import SAMPLE_NAME, SAMPLE_WORKFLOW_API
 from comfyui_outpost.api.server.store import Store
 from comfyui_outpost.api.server.store.keys import Owner
+from comfyui_outpost.tests.fakes.deploying import deploy
 
 
 @dataclass(frozen=True)
@@ -71,24 +72,9 @@ async def _person(store: Store, api_key: str) -> Person:
     owner = await store.keys.owner_of(api_key)
     assert owner is not None
     if not (mine := await store.deployments.list(owner)):
-        await _deploy_sample(store, owner)
+        await deploy(store, owner, graph=SAMPLE_WORKFLOW_API, name=SAMPLE_NAME, slots=2)
         mine = await store.deployments.list(owner)
     return Person(owner, api_key, str(mine[0].machine_id), mine[0].id)
-
-
-async def _deploy_sample(store: Store, owner: Owner) -> None:
-    machine_id = await store.machines.add(owner, name="built-in", kind="builtin", slots=2)
-    graphs = {"workflow": SAMPLE_WORKFLOW, "workflow_api": SAMPLE_WORKFLOW_API}
-    created = await store.workflows.create(owner, name=SAMPLE_NAME, description=None, **graphs)
-    await store.deployments.put(
-        owner,
-        workflow_id=created.workflow_id,
-        workflow_version_id=str(created.workflow_version_id),
-        machine_id=machine_id,
-        environment="production",
-        name=SAMPLE_NAME,
-        run_timeout=None,
-    )
 
 
 @pytest.fixture

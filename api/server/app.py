@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from ... import __version__
-from ..errors import ApiError, BadRequest, NotFound, OutpostError, ServerError, TooLarge
+from ..errors import ApiError, BadRequest, NotFound, ServerError, TooLarge
 from .call import Call, Endpoint, Handler, PublicHandler, authenticate
 from .platform import Platform
 from .routes import ENDPOINTS, PUBLIC_ENDPOINTS
@@ -86,9 +86,6 @@ def _problems(platform: Platform) -> Any:
             return _problem(NotFound(f"There is no {request.method} {request.path}"))
         except web.HTTPException as error:
             return _problem(ApiError(error.reason, status=error.status))
-        except OutpostError as error:
-            log.exception("%s %s failed", request.method, request.path)
-            return _problem(ServerError(str(error)))
         except Exception as error:
             if error is request.content.exception():
                 return _problem(

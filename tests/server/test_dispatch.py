@@ -18,6 +18,7 @@ from comfyui_outpost.api.server.objects import Objects
 from comfyui_outpost.api.server.store import Store, open_store
 from comfyui_outpost.api.server.store.keys import Owner
 from comfyui_outpost.api.server.store.runs import MAX_ATTEMPTS, NewOutput
+from comfyui_outpost.tests.fakes.deploying import deploy
 
 from .graphs import ECHO, sleep
 from .machines import ScriptedMachine, picture, put_out_text, work_for_ever
@@ -80,18 +81,8 @@ async def world(tmp_path: Path) -> AsyncGenerator[World, None]:
     store, clock = await open_store(f"sqlite:///{tmp_path / 'db.sqlite'}"), Clock()
     store.database.now = clock
     owner, _ = await store.keys.create("a key")
-    machine_id = await store.machines.add(owner, name="a machine", kind="builtin", slots=2)
-    made = await store.workflows.create(owner, name="echo", description=None, workflow=None, workflow_api=ECHO)
-    deployment = await store.deployments.put(
-        owner,
-        workflow_id=made.workflow_id,
-        workflow_version_id=str(made.workflow_version_id),
-        machine_id=machine_id,
-        environment="production",
-        name=None,
-        run_timeout=None,
-    )
-    yield World(store, clock, owner, machine_id, deployment.id, tmp_path)
+    deployment = await deploy(store, owner, graph=ECHO, name="echo", slots=2)
+    yield World(store, clock, owner, str(deployment.machine_id), deployment.id, tmp_path)
     await store.database.close()
 
 
@@ -293,7 +284,7 @@ class TestStopping:
     async def test_a_dispatcher_that_is_being_woken_stops_all_the_same(self, world: World, ticks: int):
         dispatcher = world.dispatcher(ScriptedMachine(put_out_text))
         await dispatcher.start()
-        await asyncio.sleep(0.03)
+        await until(lambda: dispatcher._wake._waiters)  # it has nothing to do and waits to be woken
         dispatcher.wake()
         for _ in range(ticks):
             await asyncio.sleep(0)

@@ -16,6 +16,7 @@ from comfyui_outpost.api.server.store.keys import Owner
 from comfyui_outpost.api.server.store.runs import ClaimedRun
 from comfyui_outpost.api.server.store.tables import api_keys
 from comfyui_outpost.api.server.store.tables import runs as runs_table
+from comfyui_outpost.tests.fakes.deploying import deploy
 
 from .graphs import ECHO
 
@@ -33,17 +34,7 @@ async def store(tmp_path: Path) -> AsyncGenerator[Store, None]:
 @pytest.fixture
 async def deployment(store: Store) -> Deployment:
     owner, _ = await store.keys.create("a key")
-    machine_id = await store.machines.add(owner, name="a machine", kind="builtin", slots=1)
-    made = await store.workflows.create(owner, name="echo", description=None, workflow=None, workflow_api=ECHO)
-    found = await store.deployments.put(
-        owner,
-        workflow_id=made.workflow_id,
-        workflow_version_id=str(made.workflow_version_id),
-        machine_id=machine_id,
-        environment="production",
-        name=None,
-        run_timeout=None,
-    )
+    found = await deploy(store, owner, graph=ECHO, name="echo", slots=1)
     return found.model_copy(update={"description": owner.id})
 
 
