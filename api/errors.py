@@ -4,6 +4,7 @@ OutpostError
 ├── ConfigurationError        no connection is set up, or the stored one cannot be used
 ├── InvalidInput              a value was refused before anything was sent; names the input
 │   └── UnsupportedMedia      bytes or a tensor that cannot be read as, or written as, an image
+├── NotSupported              this platform cannot do that; the message says what to do instead
 ├── ConnectionFailed          the platform could not be reached, or went away in the middle of an answer
 ├── TransferError             a file did not arrive whole
 │   ├── UrlExpired            the storage refused the URL: it has expired or was changed
@@ -16,7 +17,7 @@ OutpostError
 │   ├── NotFound              404: no such thing, or it belongs to somebody else
 │   ├── Conflict              409: not possible in the thing's present state
 │   ├── TooLarge              413: more bytes than the platform accepts; the message names the limit
-│   ├── Unprocessable         422: a field is wrong; `problems` has the path and the reason
+│   ├── Unprocessable         422: something in the request is wrong; `problems` has the path and the reason
 │   ├── RateLimited           429: too many requests; `retry_after` in seconds where the platform said so
 │   └── ServerError           5xx: the platform failed
 │       └── Unavailable       502, 503, 504: it is not able to answer at the moment
@@ -74,6 +75,12 @@ class UnsupportedMedia(InvalidInput):
     code = "unsupported_media"
 
 
+class NotSupported(OutpostError):
+    """This platform cannot do that, and nothing was sent; the message says what to do instead."""
+
+    code = "not_supported"
+
+
 class ConnectionFailed(OutpostError):
     """The platform could not be reached, or went away in the middle of an answer.
 
@@ -109,12 +116,12 @@ class SizeLimitExceeded(TransferError):
 class Problem:
     """One wrong field of a request."""
 
-    path: str
-    """Where it is, dotted: `body.inputs.size`."""
+    path: tuple[str, ...]
+    """Where it is, from the outside in: `("body", "inputs", "size")`. A name may have dots of its own."""
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        return f"{'.'.join(self.path)}: {self.message}" if self.path else self.message
 
 
 class ApiError(OutpostError):
@@ -130,10 +137,13 @@ class ApiError(OutpostError):
         problems: Sequence[Problem] = (),
         retry_after: float | None = None,
         status: int | None = None,
+        run_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
         self.retry_after = retry_after
+        self.run_id = run_id
+        """The run that the error is about, where the platform named one."""
         if status is not None:
             self.status = status
 
@@ -188,7 +198,10 @@ class TooLarge(ApiError):
 
 
 class Unprocessable(ApiError):
-    """A field is wrong; `problems` has the path and the reason."""
+    """A field is wrong: `detail` is then a list with the place (`loc`) and the reason (`msg`) of each.
+
+    In Python they are in `problems`.
+    """
 
     status = 422
     code = "unprocessable"
@@ -273,8 +286,15 @@ _BY_STATUS = {error.status: error for error in _API_ERRORS} | {502: Unavailable,
 
 _QUERY = re.compile(r"(?<=[\w/])\?[^\s'\"]*=[^\s'\"]*")
 
-# The hosted platform reports some of its own 404 and 400 as "Internal server error: 404: Machine not found".
+# The hosted platform reports some of its own 404 and 400 as "Internal server error: 404: Machine not found", and others
+# as what its database said: (words of the answer, the status that is meant, what to tell).
 _STATUS_INSIDE_500 = re.compile(r"\b(4\d\d): (.+)", re.DOTALL)
+_DATABASE_INSIDE_500 = (
+    ("ForeignKeyViolationError", 404, "Something that the request names does not exist"),
+    ("UniqueViolationError", 409, "There is one already, and there can be only one"),
+    ("InvalidTextRepresentationError", 400, "A value of the request is none of those that are possible"),
+    ("asyncpg.exceptions.DataError", 400, "A value of the request has the wrong form"),
+)
 
 
 def from_response(
@@ -284,15 +304,18 @@ def from_response(
 
     `path` is quoted in the message, so it must carry no query string and no signature.
     """
-    detail, problems = _detail(body)
-    if status == 500 and (inside := _STATUS_INSIDE_500.search(detail)):
-        status, detail = int(inside[1]), inside[2]
+    data = _parsed(body)
+    detail, problems = _detail(data)
+    if status == 500:
+        status, detail = _meaning_of_500(detail)
+    run_id = data.get("run_id") if is_object(data) else None
     error = _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
     return error(
         f"{quote(detail) or 'no reason was given'} ({method} {path} answered {status})",
         problems=problems,
         retry_after=_seconds((headers or {}).get("retry-after")),
         status=status,
+        run_id=run_id if isinstance(run_id, str) else None,
     )
 
 
@@ -303,15 +326,19 @@ def quote(text: str) -> str:
     return line if len(line) <= MAX_QUOTED else line[: MAX_QUOTED - 1] + "…"
 
 
-def _detail(body: bytes) -> tuple[str, list[Problem]]:
-    """The reason in `{"detail": text}`, `{"detail": [fields]}`, `{"error": text}`, or plain text."""
+def _parsed(body: bytes) -> Any:
+    """JSON, or else the text."""
     text = body.decode("utf-8", errors="replace")
     try:
-        data: Any = json.loads(text)
+        return json.loads(text)
     except ValueError:
-        return ("" if text.lstrip().startswith("<") else text), []
+        return "" if text.lstrip().startswith("<") else text
+
+
+def _detail(data: Any) -> tuple[str, list[Problem]]:
+    """The reason in `{"detail": text}`, `{"detail": [fields]}`, `{"error": text}`, or plain text."""
     if not is_object(data):
-        return text, []
+        return (data if isinstance(data, str) else json.dumps(data)), []
     detail = data.get("detail", data.get("error", ""))
     if is_array(detail):
         problems = [_problem(item) for item in detail]
@@ -319,11 +346,20 @@ def _detail(body: bytes) -> tuple[str, list[Problem]]:
     return (detail if isinstance(detail, str) else json.dumps(detail)), []
 
 
+def _meaning_of_500(detail: str) -> tuple[int, str]:
+    """The status and the reason that the hosted platform means by an internal error, which may be that it is one."""
+    for words, status, meaning in _DATABASE_INSIDE_500:
+        if words in detail:
+            return status, meaning
+    inside = _STATUS_INSIDE_500.search(detail)
+    return (int(inside[1]), inside[2]) if inside else (500, detail)
+
+
 def _problem(item: Any) -> Problem:
     if not is_object(item):
-        return Problem("", str(item))
+        return Problem((), str(item))
     location = item.get("loc")
-    path = ".".join(str(part) for part in location) if is_array(location) else ""
+    path = tuple(str(part) for part in location) if is_array(location) else ()
     return Problem(path, str(item.get("msg", "is not valid")))
 
 

@@ -8,9 +8,10 @@ so both sides read the graph itself where they have it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from .errors import InvalidInput, quote
@@ -18,6 +19,10 @@ from .models import Deployment, DeploymentInput, DeploymentOutput, Graph
 from .shapes import is_array, is_object
 
 PREFIX = "ComfyUIDeployExternal"
+_MAX_LISTED = 20
+"""Most ids that a message names."""
+MAX_WIDGETS = 500
+"""Most open widgets that are listed as inputs; any can be set."""
 MAX_BATCH = 1000
 """Most files in the value of one input."""
 
@@ -33,6 +38,8 @@ class InputKind(str, Enum):
     FLOAT = "float"
     BOOLEAN = "boolean"
     ENUM = "enum"
+    NUMBER = "number"
+    """A number of a node of which nothing more is known: an integer stays one."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,9 @@ EXTERNAL_CLASSES: dict[str, _External] = {
 }
 _OTHER = _External(InputKind.TEXT)
 
+_WIDGET_TYPES: tuple[tuple[Any, str], ...] = ((bool, "boolean"), (str, "string"), ((int, float), "float"))
+"""Python's types of a widget's value, and the wire type. In JSON a number does not say whether it may be a fraction."""
+_WIDGET_KINDS = {"boolean": InputKind.BOOLEAN, "float": InputKind.NUMBER}
 _WIRE_TYPES = {InputKind.INTEGER: "integer", InputKind.FLOAT: "float", InputKind.BOOLEAN: "boolean"}
 
 
@@ -81,11 +91,60 @@ def input_kind(class_type: str) -> InputKind:
 
 def kind_of(declared: DeploymentInput) -> InputKind:
     """What a value of this input stands for."""
-    return input_kind(declared.class_type)
+    if declared.class_type.startswith(PREFIX):
+        return input_kind(declared.class_type)
+    return _WIDGET_KINDS.get(declared.type, InputKind.TEXT)
 
 
 def inputs_of(workflow_api: Graph) -> list[DeploymentInput]:
-    """The inputs that a graph declares, in the order of its nodes. An id that several nodes share is listed once."""
+    """The inputs that a graph declares, in the order of its nodes; its open widgets when it declares none."""
+    return external_inputs(workflow_api) or widget_inputs(workflow_api)
+
+
+def addressable_inputs(workflow_api: Graph, names: Collection[str]) -> list[DeploymentInput]:
+    """`inputs_of` a graph and, of `names`, its other open widgets, which are called `node_id.input_name`."""
+    declared = inputs_of(workflow_api)
+    rest = set(names) - {each.input_id for each in declared}
+    # A graph has hundreds of widgets, and hardly a run sets one.
+    return declared + (list(_widget_inputs(workflow_api, only=rest)) if rest else [])
+
+
+def widget_inputs(workflow_api: Graph) -> list[DeploymentInput]:
+    """The widgets of a graph that hold a value of their own, in the order of its nodes; not all of very many."""
+    return list(islice(_widget_inputs(workflow_api), MAX_WIDGETS))
+
+
+def _widget_inputs(workflow_api: Graph, *, only: Collection[str] | None = None) -> Iterator[DeploymentInput]:
+    for node_id, node in workflow_api.items():
+        for name, value in _widgets(node).items():
+            input_id = f"{node_id}.{name}"
+            if only is None or input_id in only:
+                yield DeploymentInput(
+                    input_id=input_id,
+                    class_type=str(node["class_type"]),
+                    type=next(wire for kind, wire in _WIDGET_TYPES if isinstance(value, kind)),
+                    default_value=value,
+                    display_name=f"{_title(node) or node['class_type']}: {name}",
+                )
+
+
+def with_widgets(workflow_api: Graph, values: Mapping[str, Any]) -> Graph:
+    """A graph whose open widgets have the values that were given for them as `node_id.input_name`.
+
+    An id that the graph declares itself means that and no widget.
+    """
+    own = {each.input_id for each in external_inputs(workflow_api)}
+    values = {input_id: value for input_id, value in values.items() if input_id not in own}
+    changed = dict(workflow_api)
+    for node_id, node in workflow_api.items() if values else ():
+        ids = {f"{node_id}.{name}": name for name in _widgets(node)}
+        if given := {ids[input_id]: value for input_id, value in values.items() if input_id in ids}:
+            changed[node_id] = {**node, "inputs": {**node["inputs"], **given}}
+    return changed
+
+
+def external_inputs(workflow_api: Graph) -> list[DeploymentInput]:
+    """The External nodes of a graph, in the order of its nodes. An id that several nodes share is listed once."""
     declared: dict[str, DeploymentInput] = {}
     for node in workflow_api.values():
         class_type, fields = _node(node)
@@ -133,7 +192,9 @@ def check_inputs(declared: Sequence[DeploymentInput], values: Mapping[str, Any])
 
 
 def _list(known: Iterable[str]) -> str:
-    names = ", ".join(repr(name) for name in known)
+    known = list(known)
+    known = [name for name in known if "." not in name] or known
+    names = ", ".join(repr(name) for name in known[:_MAX_LISTED]) + (", …" if len(known) > _MAX_LISTED else "")
     return f"The inputs of this deployment are: {names}." if names else "This deployment has no inputs."
 
 
@@ -142,6 +203,23 @@ def _node(node: Any) -> tuple[str, Mapping[str, Any]]:
         return "", {}
     fields = node.get("inputs")
     return str(node.get("class_type", "")), fields if is_object(fields) else {}
+
+
+def _widgets(node: Any) -> dict[str, Any]:
+    """The inputs of a node that hold a value of their own; none for an External one, which has an id for its value."""
+    class_type, fields = _node(node)
+    if class_type.startswith(PREFIX):
+        return {}
+    return {
+        name: value for name, value in fields.items() if name != "output_id" and isinstance(value, (str, int, float))
+    }
+
+
+def _title(node: Any) -> str | None:
+    """What the editor's user has called a node."""
+    meta = node.get("_meta") if is_object(node) else None
+    title = meta.get("title") if is_object(meta) else None
+    return title if isinstance(title, str) and title else None
 
 
 def _declared(class_type: str, input_id: str, fields: Mapping[str, Any]) -> DeploymentInput:
@@ -208,7 +286,7 @@ def _within_limits(declared: DeploymentInput, value: Any) -> Any:
             f"The input {declared.input_id!r} is one of {', '.join(map(repr, options))}, not {quote(repr(value))}",
             input_id=declared.input_id,
         )
-    if kind_of(declared) not in (InputKind.INTEGER, InputKind.FLOAT):
+    if kind_of(declared) not in (InputKind.INTEGER, InputKind.FLOAT, InputKind.NUMBER):
         return value
     if (low is not None and value < low) or (high is not None and value > high):
         between = f"{'-∞' if low is None else low} to {'∞' if high is None else high}"
@@ -259,6 +337,13 @@ def _check_float(value: Any) -> float:
     return number
 
 
+def _check_number(value: Any) -> int | float:
+    try:
+        return _check_integer(value)
+    except ValueError:
+        return _check_float(value)
+
+
 def _check_boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("not a boolean")
@@ -274,6 +359,7 @@ _CHECKS = {
     InputKind.FLOAT: _check_float,
     InputKind.BOOLEAN: _check_boolean,
     InputKind.ENUM: _check_text,
+    InputKind.NUMBER: _check_number,
 }
 _EXPECTED = {
     InputKind.IMAGE: "an image (the URL of one, on the wire)",
@@ -284,4 +370,5 @@ _EXPECTED = {
     InputKind.FLOAT: "a number",
     InputKind.BOOLEAN: "true or false",
     InputKind.ENUM: "one of its options",
+    InputKind.NUMBER: "a number",
 }
