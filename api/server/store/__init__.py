@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from .assets import AssetStore
 from .database import Database, open_database
 from .deployments import DeploymentStore
 from .files import FileStore
 from .keys import KeyStore
 from .machines import MachineStore
 from .runs import RunStore
+from .webhooks import WebhookStore
+from .work import WorkStore
 from .workflows import WorkflowStore
 
 __all__ = ["Store", "open_store"]
@@ -20,10 +23,13 @@ class Store:
         self.database = database
         self.keys = KeyStore(database)
         self.files = FileStore(database)
+        self.assets = AssetStore(database)
         self.machines = MachineStore(database)
         self.deployments = DeploymentStore(database)
         self.workflows = WorkflowStore(database)
         self.runs = RunStore(database)
+        self.work = WorkStore(database)
+        self.webhooks = WebhookStore(database)
 
 
 async def open_store(url: str) -> Store:

@@ -6,7 +6,9 @@ So a transaction is one piece: it happens to its end, or not at all, also when t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,10 +16,10 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from ...errors import ConfigurationError, NotFound, quote
+from ...errors import ConfigurationError, NotFound, Unavailable, quote
 from .sqlite import SqliteEngine
 from .tables import metadata
 
@@ -46,6 +48,8 @@ class Engine(Protocol):
 
     async def write(self, work: Work[T]) -> T: ...
 
+    async def migrate(self, work: Work[None]) -> None: ...
+
     async def dispose(self) -> None: ...
 
 
@@ -58,12 +62,17 @@ class SharedEngine:
         self._engine = engine
 
     async def read(self, work: Work[T]) -> T:
-        async with self._engine.connect() as connection:
-            return await connection.run_sync(work)
+        with _being_there():
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(work)
 
     async def write(self, work: Work[T]) -> T:
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(work)
+        with _being_there():
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(work)
+
+    async def migrate(self, work: Work[None]) -> None:
+        await self.write(work)
 
     async def dispose(self) -> None:
         await self._engine.dispose()
@@ -89,9 +98,9 @@ class Database:
         """Do something in one transaction: all of it happens, or nothing."""
         return await self._engine.write(work)
 
-    async def rows(self, query: sa.Executable) -> list[Row]:
-        """The rows that a query finds."""
-        return await self.read(lambda connection: fetch(connection, query))
+    async def rows(self, query: sa.Executable, **parameters: Any) -> list[Row]:
+        """The rows that a query finds. Hot queries are made once, with `sa.bindparam`, and get their values here."""
+        return await self.read(lambda connection: fetch(connection, query, **parameters))
 
     async def migrate(self) -> None:
         """Bring the tables to the newest shape; creates them in an empty database.
@@ -99,9 +108,10 @@ class Database:
         Raises ConfigurationError when the database cannot be reached.
         """
         try:
-            await self._engine.write(_upgrade)
-        except (DBAPIError, OSError) as error:
-            reason = str(error.orig if isinstance(error, DBAPIError) else error)
+            await self._engine.migrate(_upgrade)
+        except (DBAPIError, OSError, Unavailable) as error:
+            cause = error.__cause__ if isinstance(error, Unavailable) else error
+            reason = str(cause.orig if isinstance(cause, DBAPIError) else cause)
             raise ConfigurationError(f"The database cannot be used: {quote(reason)}") from error
 
     async def close(self) -> None:
@@ -116,7 +126,7 @@ def open_database(url: str, *, now: Callable[[], datetime] = utc_now) -> Databas
     try:
         parsed = sa.make_url(url)
         is_sqlite = parsed.get_backend_name() == "sqlite"
-        engine = SqliteEngine(parsed) if is_sqlite else SharedEngine(create_async_engine(parsed, hide_parameters=True))
+        engine = SqliteEngine(parsed) if is_sqlite else SharedEngine(_shared_engine(parsed))
     except (ArgumentError, InvalidRequestError, ModuleNotFoundError) as error:
         # The URL is not repeated: it may hold a password.
         raise ConfigurationError(
@@ -126,9 +136,39 @@ def open_database(url: str, *, now: Callable[[], datetime] = utc_now) -> Databas
     return Database(engine, now=now)
 
 
-def fetch(connection: sa.Connection, query: sa.Executable) -> list[Row]:
+def _shared_engine(url: sa.URL) -> AsyncEngine:
+    # Before each use a connection is tried: those that the database has dropped are made anew.
+    return create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+
+
+@contextmanager
+def _being_there() -> Generator[None, None, None]:
+    """Unavailable for a database that is away; other errors stay what they are."""
+    try:
+        yield
+    except DBAPIError as error:
+        if error.connection_invalidated or isinstance(error, InterfaceError):
+            raise Unavailable("The database is not there at the moment; try again") from error
+        raise
+    except OSError as error:
+        raise Unavailable("The database is not there at the moment; try again") from error
+
+
+def take_turns(connection: sa.Connection, what: str) -> None:
+    """Wait until nobody else is in a transaction about `what`, and keep others waiting until the end of this one.
+
+    SQLite has only one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+
+
+def fetch(connection: sa.Connection, query: sa.Executable, **parameters: Any) -> list[Row]:
     """The rows that a query finds, inside of a transaction."""
-    return [dict(row) for row in connection.execute(query).mappings()]
+    result = connection.execute(query, parameters or None)
+    names = list(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
 def found(rows: list[Row], message: str) -> Row:

@@ -1,7 +1,8 @@
-"""SQLite for an event loop: each transaction is one hop to a thread.
+"""SQLite for an event loop: each transaction is one piece on a thread, and those that wait share a commit.
 
-An async driver makes several hops for each statement, which costs ten times what SQLite itself takes. Whoever writes
-waits here for its turn, because SQLite's own waiting sleeps in steps of up to 0.1 s.
+An async driver makes several hops to a thread for each statement, which costs ten times what SQLite itself takes. And
+only one can write at a time, most of which is waiting for the disk to say that all is safe: whoever comes meanwhile is
+written together with all the others who came, and they wait for the disk once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -17,51 +20,124 @@ from sqlalchemy import event
 T = TypeVar("T")
 
 BUSY_SECONDS = 30
-THREADS = 4
-_IS_READ = "outpost_is_read"
+READERS = 2
+"""Threads, so that a long list does not hold up everybody else. More of them would only wait for one another."""
+
+
+@dataclass(eq=False)
+class _Write:
+    """A transaction and how it ended. `done` tells its caller, after the commit and not before."""
+
+    work: Callable[[sa.Connection], Any]
+    done: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
 
 
 class SqliteEngine:
     """An SQLite database for one event loop."""
 
     is_shared = False
-    """Its file is locked by its one server."""
+    """One server has its folder for itself. `outpost key` may write a row beside it, for which SQLite takes turns."""
 
     def __init__(self, url: sa.URL) -> None:
-        self._engine = sa.create_engine(url.set(drivername="sqlite"), hide_parameters=True)
-        self._reading = self._engine.execution_options(**{_IS_READ: True})
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outpost-sqlite")
-        self._turn = asyncio.Lock()
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
+        url = url.set(drivername="sqlite")
+        self._reading = sa.create_engine(url, hide_parameters=True)
+        # One connection that stays, and with it what it has in memory.
+        self._writing = sa.create_engine(url, hide_parameters=True, pool_size=1, max_overflow=0)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="outpost-sqlite-read")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="outpost-sqlite-write")
+        self._waiting: list[_Write] = []
+        self._is_writing = False
+        for engine in (self._reading, self._writing):
+            event.listen(engine, "connect", _prepare)
+        event.listen(self._writing, "begin", _begin)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         def run() -> T:
             with self._reading.connect() as connection:
                 return work(connection)
 
-        return await self._on_thread(run)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        def run() -> T:
-            with self._engine.begin() as connection:
-                return work(connection)
+        write = _Write(work, asyncio.get_running_loop().create_future())
+        self._waiting.append(write)
+        if not self._is_writing:
+            self._write_waiting()
+        try:
+            return await asyncio.shield(write.done)
+        except asyncio.CancelledError:
+            if write in self._waiting:
+                self._waiting.remove(write)  # it has not begun, so it never happens
+            else:  # the next one must not meet it half done
+                write.done.add_done_callback(lambda done: done.exception())  # whose it was is not there any more
+                await asyncio.wait({write.done})
+            raise
 
-        async with self._turn:
-            return await self._on_thread(run)
+    async def migrate(self, work: Callable[[sa.Connection], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._migrate, work)
 
     async def dispose(self) -> None:
-        await self._on_thread(self._engine.dispose)
-        self._threads.shutdown()
+        await asyncio.to_thread(self._close)
 
-    async def _on_thread(self, work: Callable[[], T]) -> T:
-        """Do something to its end, also when the task is cancelled: the next one must not meet it half done."""
-        job = asyncio.get_running_loop().run_in_executor(self._threads, work)
+    def _write_waiting(self) -> None:
+        """Begin with everything that waits; what comes meanwhile is the next round."""
+        writes, self._waiting = self._waiting, []
+        self._is_writing = bool(writes)
+        if writes:
+            job = asyncio.get_running_loop().run_in_executor(self._writer, self._commit, writes)
+            job.add_done_callback(partial(self._tell, writes))
+
+    def _tell(self, writes: list[_Write], job: asyncio.Future[None]) -> None:
+        """Tell everybody how it ended; the disk has the next round in the meantime."""
         try:
-            return await asyncio.shield(job)
-        except asyncio.CancelledError:
-            await asyncio.wait({job})
-            raise
+            self._write_waiting()
+        finally:
+            for write in writes:
+                if error := job.exception() or write.error:
+                    write.done.set_exception(error)
+                else:
+                    write.done.set_result(write.result)
+
+    def _close(self) -> None:
+        for threads, engine in ((self._readers, self._reading), (self._writer, self._writing)):
+            threads.shutdown()  # after what it has begun
+            engine.dispose()
+
+    def _migrate(self, work: Callable[[sa.Connection], None]) -> None:
+        with self._writing.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            # To change a table SQLite makes a new one in its place, and for a moment what refers to it refers to
+            # nothing. Inside of a transaction it cannot be told so.
+            driver.execute("PRAGMA foreign_keys=OFF")
+            try:
+                with connection.begin():
+                    work(connection)
+            finally:
+                driver.execute("PRAGMA foreign_keys=ON")
+
+    def _commit(self, writes: list[_Write]) -> None:
+        with self._writing.begin() as connection:
+            if len(writes) == 1:
+                writes[0].result = writes[0].work(connection)
+                return
+            for write in writes:
+                _try(connection, write)
+
+
+def _try(connection: sa.Connection, write: _Write) -> None:
+    """Do one of the transactions that share a commit; an error undoes it and none of the others."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute("SAVEPOINT this")
+    try:
+        write.result = write.work(connection)
+    except Exception as error:
+        if not driver.in_transaction:
+            raise  # SQLite has undone them all, as it does when the disk is full
+        driver.execute("ROLLBACK TO this")
+        write.error = error
+    driver.execute("RELEASE this")
 
 
 def _prepare(connection: Any, _record: Any) -> None:
@@ -76,9 +152,14 @@ def _prepare(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    # Its own `lower` knows the letters of ASCII alone; this one is slower, and taken where there are others.
+    connection.create_function("unicode_lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
 
 
 def _begin(connection: sa.Connection) -> None:
-    if not connection.get_execution_options().get(_IS_READ):
-        # Of two transactions that have read and then both want to write one would fail, so each takes its turn at once.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # Of two transactions that have read and then both want to write one would fail, so each takes its turn at once.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -35,16 +35,16 @@ def _id() -> sa.Column[str]:
     return sa.Column("id", sa.String(40), primary_key=True)
 
 
-def _owner() -> sa.Column[str]:
-    return sa.Column("owner_id", sa.String(40), nullable=False, index=True)
+def _owner(*, is_indexed: bool = True) -> sa.Column[str]:
+    return sa.Column("owner_id", sa.String(40), nullable=False, index=is_indexed or None)
 
 
-def _ref(name: str, target: str, *, nullable: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.String(40), sa.ForeignKey(target), nullable=nullable, index=True)
+def _ref(name: str, target: str, *, is_indexed: bool = True) -> sa.Column[str]:
+    return sa.Column(name, sa.String(40), sa.ForeignKey(target), nullable=False, index=is_indexed or None)
 
 
-def _time(name: str, *, nullable: bool = True) -> sa.Column[datetime]:
-    return sa.Column(name, UtcDateTime(), nullable=nullable)
+def _time(name: str, *, nullable: bool = True, is_indexed: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, UtcDateTime(), nullable=nullable, index=is_indexed or None)
 
 
 api_keys = sa.Table(
@@ -54,7 +54,9 @@ api_keys = sa.Table(
     _owner(),
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("key_hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("scope", sa.String(10), nullable=False, server_default="full"),
     _time("created_at", nullable=False),
+    _time("expires_at"),
     _time("revoked_at"),
 )
 
@@ -79,6 +81,11 @@ machines = sa.Table(
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("type", sa.String(40), nullable=False),
     sa.Column("concurrency_limit", sa.Integer, nullable=False),
+    sa.Column("endpoint", sa.Text),
+    sa.Column("auth_token", sa.Text),
+    sa.Column("comfyui", sa.String(200)),
+    sa.Column("idle_timeout", sa.Float),
+    sa.Column("keep_warm", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
     _time("created_at", nullable=False),
     _time("updated_at", nullable=False),
     _time("deleted_at"),
@@ -88,12 +95,22 @@ workflows = sa.Table(
     "workflows",
     metadata,
     _id(),
-    _owner(),
+    _owner(is_indexed=False),
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("description", sa.Text),
+    sa.Column("pinned", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
+    sa.Column("cover_image", sa.Text),
+    sa.Column("selected_machine_id", sa.String(40)),
     _time("created_at", nullable=False),
     _time("updated_at", nullable=False),
     _time("deleted_at"),
+)
+_workflow_exists = workflows.c.deleted_at.is_(None)
+sa.Index(  # as they are listed, read backwards; with the name, so that a search needs no row
+    "ix_workflows_list",
+    *(workflows.c[name] for name in ("owner_id", "pinned", "updated_at", "id", "name")),
+    sqlite_where=_workflow_exists,
+    postgresql_where=_workflow_exists,
 )
 
 workflow_versions = sa.Table(
@@ -113,29 +130,42 @@ deployments = sa.Table(
     "deployments",
     metadata,
     _id(),
-    _owner(),
+    _owner(is_indexed=False),
     _ref("workflow_id", "workflows.id"),
     _ref("workflow_version_id", "workflow_versions.id"),
     _ref("machine_id", "machines.id"),
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("environment", sa.String(40), nullable=False),
     sa.Column("run_timeout", sa.Float),
+    sa.Column("concurrency_limit", sa.Integer),
     _time("created_at", nullable=False),
     _time("updated_at", nullable=False),
-    sa.UniqueConstraint("workflow_id", "environment"),
+    _time("deactivated_at"),
+    _time("deleted_at"),
+    sa.Index("ix_deployments_list", "owner_id", "updated_at", "id"),
+)
+_deployment_exists = deployments.c.deleted_at.is_(None)
+sa.Index(
+    "uq_deployments_environment",
+    deployments.c.workflow_id,
+    deployments.c.environment,
+    unique=True,
+    sqlite_where=_deployment_exists,
+    postgresql_where=_deployment_exists,
 )
 
 runs = sa.Table(
     "runs",
     metadata,
     _id(),
-    _owner(),
-    _ref("deployment_id", "deployments.id"),
-    _ref("workflow_id", "workflows.id"),
+    _owner(is_indexed=False),
+    _ref("deployment_id", "deployments.id", is_indexed=False),
+    _ref("workflow_id", "workflows.id", is_indexed=False),
     _ref("workflow_version_id", "workflow_versions.id"),
-    _ref("machine_id", "machines.id"),
+    _ref("machine_id", "machines.id", is_indexed=False),
     sa.Column("inputs", sa.JSON, nullable=False),
     sa.Column("run_timeout", sa.Float, nullable=False),
+    sa.Column("webhook", sa.JSON(none_as_null=True)),
     sa.Column("status", sa.String(20), nullable=False),
     sa.Column("progress", sa.Float, nullable=False, default=0.0),
     sa.Column("live_status", sa.Text),
@@ -154,7 +184,18 @@ runs = sa.Table(
     _time("ended_at"),
     sa.UniqueConstraint("owner_id", "idempotency_key"),
     sa.Index("ix_runs_claim", "machine_id", "status", "created_at"),
+    # As they are listed: the newest first, all of them or those of one thing.
+    sa.Index("ix_runs_list", "owner_id", "created_at", "id"),
+    sa.Index("ix_runs_list_status", "owner_id", "status", "created_at", "id"),
+    sa.Index("ix_runs_list_workflow", "workflow_id", "created_at", "id"),
+    sa.Index("ix_runs_list_deployment", "deployment_id", "created_at", "id"),
+    sa.Index("ix_runs_deployment_status", "deployment_id", "status"),
 )
+
+for _column in (runs.c.lease, runs.c.lease_expires_at):
+    # Empty in nearly all rows.
+    _held = _column.is_not(None)
+    sa.Index(f"ix_runs_{_column.name}", _column, sqlite_where=_held, postgresql_where=_held)
 
 run_events = sa.Table(
     "run_events",
@@ -176,4 +217,35 @@ run_outputs = sa.Table(
     sa.Column("output_id", sa.Text),
     sa.Column("data", sa.JSON, nullable=False),
     _time("created_at", nullable=False),
+)
+
+webhook_deliveries = sa.Table(
+    "webhook_deliveries",
+    metadata,
+    _id(),
+    _ref("run_id", "runs.id"),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    _time("created_at", nullable=False),
+    _time("next_attempt_at", is_indexed=True),
+    _time("delivered_at"),
+)
+
+assets = sa.Table(
+    "assets",
+    metadata,
+    _id(),
+    _owner(is_indexed=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("is_folder", sa.Boolean, nullable=False),
+    sa.Column("parent_path", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("mime_type", sa.String(100)),
+    sa.Column("file_size", sa.BigInteger),
+    sa.Column("object_key", sa.String(300), unique=True),
+    _time("created_at", nullable=False),
+    _time("updated_at", nullable=False),
+    _time("stored_at"),
+    sa.UniqueConstraint("owner_id", "path"),
+    sa.Index("ix_assets_list", "owner_id", "parent_path", "name"),
 )
