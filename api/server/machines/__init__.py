@@ -7,11 +7,32 @@ kind of machine is one file here: `builtin` works in this process, others talk t
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from ...events import RunEvent
 from ...models import Failure, Graph
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """What the operator or the owner has set for one machine."""
+
+    id: str
+    type: str
+    """`builtin`, `comfyui` or `managed`."""
+    endpoint: str | None = None
+    """Where the ComfyUI of a `comfyui` machine answers; may have a path."""
+    auth_token: str | None = field(default=None, repr=False)
+    """For a `comfyui` machine: a bearer token, or `user:password`."""
+    folder: Path | None = None
+    """The folder of a `managed` ComfyUI, which is one that the operator has named."""
+    idle_timeout: float = 60.0
+    """Seconds without a run after which a `managed` process is stopped."""
+    keep_warm: bool = False
+    """Whether a `managed` machine keeps one process that has been started, however long it is idle."""
+    concurrency_limit: int = 1
 
 
 class MachineError(Exception):
@@ -72,3 +93,11 @@ class Machine(Protocol):
     async def health(self) -> None:
         """Return when the machine could take a run now, else raise MachineError with the reason."""
         ...
+
+    async def close(self) -> None:
+        """Free what the machine holds: connections, processes. No run is at work any more, and none follows."""
+        ...
+
+
+MachineFactory = Callable[[MachineSettings], Machine]
+"""Makes a machine. Whoever calls it keeps one Machine for each machine id, and closes it."""

@@ -26,12 +26,15 @@ from ...models import Failure
 from ...shapes import is_array, is_object
 from . import Emit, Job, MachineError, OutputBytes
 from .picture import MAX_PIXELS, Picture, Pixels
+from .pixel_budget import PixelBudget
 
 MAX_BATCH = 256
 """Most images in one batch."""
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_RUN_PIXELS = 4 * MAX_PIXELS
 """Pixels that one run may compute in all."""
+PIXELS_AT_WORK = 2 * MAX_PIXELS
+"""Pixels that runs may compute at a time: the largest image, and the largest one that becomes of it."""
 SLEEP_STEP = 0.05
 """Seconds between two steps of progress of the sleep node."""
 
@@ -41,19 +44,29 @@ Batch = tuple[Picture, ...]
 
 
 class BuiltinMachine:
-    """Executes API-format graphs made of the nodes in `NODES` and the External inputs."""
+    """Executes API-format graphs made of the nodes in `NODES` and the External inputs.
+
+    `budget` bounds what is computed at a time; machines in one process share it.
+    """
+
+    def __init__(self, budget: PixelBudget | None = None) -> None:
+        self._budget = budget or PixelBudget(PIXELS_AT_WORK)
 
     async def run(self, job: Job, emit: Emit) -> None:
-        await _Execution(job, emit).run()
+        await _Execution(job, emit, self._budget).run()
 
     async def health(self) -> None:
         """It can always take a run."""
 
+    async def close(self) -> None:
+        """It holds nothing."""
+
 
 class _Execution:
-    def __init__(self, job: Job, emit: Emit) -> None:
+    def __init__(self, job: Job, emit: Emit, budget: PixelBudget) -> None:
         self.job = job
         self.emit = emit
+        self._budget = budget
         self._results: dict[str, tuple[Any, ...]] = {}
         self._pixels = 0
 
@@ -62,6 +75,11 @@ class _Execution:
         self._pixels += pixels
         if self._pixels > MAX_RUN_PIXELS:
             raise ValueError(f"the run computes more than {MAX_RUN_PIXELS} pixels, the most on the built-in machine")
+
+    async def compute(self, work: Callable[[], T], *, pixels: int) -> T:
+        """The result of work on so many pixels, which waits for its turn."""
+        async with self._budget.taken(pixels):
+            return await _on_a_thread(work)
 
     async def run(self) -> None:
         order = _order(self.job.workflow_api)
@@ -155,12 +173,8 @@ def _json_list(text: Any) -> list[Any]:
 async def _read_picture(call: Call, url: Any) -> Picture:
     if not isinstance(url, str) or not url:
         raise ValueError("there is no image: give the URL of an uploaded file")
-    if url.startswith("data:"):
-        picture = Picture(encoded=_data_url(url))
-    else:
-        picture = Picture(encoded=await _read_bytes(call, url))
-    await _compute(picture.check)
-    return picture
+    data = _data_url(url) if url.startswith("data:") else await _read_bytes(call, url)
+    return await _on_a_thread(partial(Picture.from_file, data))
 
 
 async def _read_bytes(call: Call, url: str) -> bytes:
@@ -172,7 +186,7 @@ async def _read_bytes(call: Call, url: str) -> bytes:
     return bytes(data)
 
 
-async def _compute(work: Callable[[], T]) -> T:
+async def _on_a_thread(work: Callable[[], T]) -> T:
     """The result of work on a thread. A thread cannot be stopped, so a cancellation waits until it is done."""
     job = asyncio.ensure_future(asyncio.to_thread(work))
     try:
@@ -197,20 +211,29 @@ async def _empty_image(call: Call) -> tuple[Any, ...]:
         raise ValueError(f"{count} images of {width} x {height} pixels are outside of {limits}")
     call.execution.spend(width * height)
     fill = (colour >> 16 & 255, colour >> 8 & 255, colour & 255)
-    pixels = await _compute(lambda: np.full((height, width, 3), fill, np.uint8))
-    return ((Picture(computed=pixels),) * count,)
+    fill_image = partial(np.full, (height, width, 3), fill, np.uint8)
+    pixels = await call.execution.compute(fill_image, pixels=width * height)
+    return ((Picture.from_pixels(pixels),) * count,)
 
 
-def _each(compute: Callable[[Pixels, Fields], Pixels]) -> Node:
-    """A node that computes every image of its input `image` by itself, on a thread."""
+def _same_size(picture: Picture, fields: Fields) -> int:
+    return picture.size
+
+
+def _each(compute: Callable[[Pixels, Fields], Pixels], *, size: Callable[[Picture, Fields], int] = _same_size) -> Node:
+    """A node that computes every image of its input `image` by itself; `size` is how many pixels it has then."""
 
     async def node(call: Call) -> tuple[Any, ...]:
         def work(picture: Picture) -> Picture:
-            computed = compute(picture.pixels, call.fields)
-            call.execution.spend(computed.shape[0] * computed.shape[1])
-            return Picture(computed=computed)
+            computed = Picture.from_pixels(compute(picture.pixels(), call.fields))
+            call.execution.spend(computed.size)
+            return computed
 
-        return (tuple([await _compute(partial(work, each)) for each in call.fields.images("image")]),)
+        async def one(picture: Picture) -> Picture:
+            pixels = picture.size + size(picture, call.fields)
+            return await call.execution.compute(partial(work, picture), pixels=pixels)
+
+        return (tuple([await one(each) for each in call.fields.images("image")]),)
 
     return node
 
@@ -229,13 +252,23 @@ _RESAMPLING = {
 }
 
 
+def _wanted_size(fields: Fields) -> tuple[int, int]:
+    """Width and height; 0 means: whatever keeps the proportions."""
+    return int(fields.number("width")), int(fields.number("height"))
+
+
+def _scaled_size(picture: Picture, fields: Fields) -> int:
+    """The most that it may be: which side of a file is up, and so its proportions, is known when it has been read."""
+    width, height = _wanted_size(fields)
+    return width * height if 0 < width * height < MAX_PIXELS else MAX_PIXELS
+
+
 def _scale(pixels: Pixels, fields: Fields) -> Pixels:
-    width, height = int(fields.number("width")), int(fields.number("height"))
+    width, height = _wanted_size(fields)
     method = fields.get("upscale_method") or "bilinear"
     if method not in _RESAMPLING:
         raise ValueError(f"the upscale_method is one of {', '.join(_RESAMPLING)}, not {quote(repr(method))}")
     image = Image.fromarray(pixels)
-    # 0 means: whatever keeps the proportions.
     size = (
         width or max(1, round(image.width * height / image.height)),
         height or max(1, round(image.height * width / image.width)),
@@ -244,6 +277,9 @@ def _scale(pixels: Pixels, fields: Fields) -> Pixels:
         raise ValueError(f"{size[0]} x {size[1]} pixels are outside of 1 to {MAX_PIXELS} pixels")
     if fields.get("crop") == "center":
         return np.asarray(ImageOps.fit(image, size, _RESAMPLING[method]))
+    if size[0] > image.width and size[1] < image.height:
+        # Older releases of Pillow begin with the width, and have an image in between that is far larger than both.
+        image = image.resize((image.width, size[1]), _RESAMPLING[method])
     return np.asarray(image.resize(size, _RESAMPLING[method]))
 
 
@@ -267,14 +303,14 @@ async def _sleep(call: Call) -> tuple[Any, ...]:
 async def _save_image(call: Call) -> tuple[Any, ...]:
     prefix = str(call.fields.get("filename_prefix") or "ComfyUI")
     batch = call.fields.images("images")
-    files = [_png_file(picture, f"{prefix}_{number:05}_.png") for number, picture in enumerate(batch, start=1)]
+    files = [_png_file(call, picture, f"{prefix}_{number:05}_.png") for number, picture in enumerate(batch, start=1)]
     await _put_out(call, files=files)
     return ()
 
 
-def _png_file(picture: Picture, filename: str) -> OutputBytes:
+def _png_file(call: Call, picture: Picture, filename: str) -> OutputBytes:
     async def chunks() -> AsyncIterator[bytes]:
-        yield await _compute(picture.to_png)
+        yield await call.execution.compute(picture.to_png, pixels=picture.size)
 
     return OutputBytes("images", filename, "image/png", chunks())
 
@@ -304,7 +340,7 @@ NODES: dict[str, Node] = {
     "LoadImage": _load_image,
     "EmptyImage": _empty_image,
     "ImageInvert": _each(_invert),
-    "ImageScale": _each(_scale),
+    "ImageScale": _each(_scale, size=_scaled_size),
     "ImageBlur": _each(_blur),
     "OutpostSleep": _sleep,
     "SaveImage": _save_image,

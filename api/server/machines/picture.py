@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from io import BytesIO
 
 import numpy as np
@@ -20,7 +19,7 @@ from ...image_formats import IMAGE_FORMATS
 
 Pixels = NDArray[np.uint8]
 
-MAX_PIXELS = 128 * 1024 * 1024
+MAX_PIXELS = 32 * 1024 * 1024
 """Largest image, in pixels."""
 
 # What Pillow's readers raise for damaged files.
@@ -56,24 +55,30 @@ def _opened(data: bytes) -> Generator[Image.Image, None, None]:
 class Picture:
     """One image. What was read and is not computed on is written again as the bytes that it came in."""
 
-    encoded: bytes | None = None
+    size: int
+    """In pixels."""
+    encoded: bytes = b""
     computed: Pixels | None = None
 
-    @cached_property
+    @classmethod
+    def from_file(cls, data: bytes) -> Picture:
+        """The image in a file, of which only the header is read. Raises UnsupportedMedia when it is none."""
+        with _opened(data) as image:
+            return cls(image.width * image.height, encoded=data)
+
+    @classmethod
+    def from_pixels(cls, pixels: Pixels) -> Picture:
+        """An image that was computed: [H, W, 3] or [H, W, 4], 0 to 255."""
+        return cls(pixels.shape[0] * pixels.shape[1], computed=pixels)
+
     def pixels(self) -> Pixels:
-        """[H, W, 3] or [H, W, 4], 0 to 255."""
+        """[H, W, 3] or [H, W, 4], 0 to 255. A file is read anew each time: so much is not kept for as long as a run."""
         if self.computed is not None:
             return self.computed
-        with _opened(self.encoded or b"") as image:
-            upright: Image.Image = ImageOps.exif_transpose(image)
-            return np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"), np.uint8)
-
-    def check(self) -> None:
-        """Raise UnsupportedMedia when the file is not an image; only its header is read."""
-        with _opened(self.encoded or b""):
-            pass
+        with _opened(self.encoded) as image:
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"), np.uint8)
 
     def to_png(self) -> bytes:
         """The image as a PNG file."""
-        is_png = self.encoded is not None and self.encoded.startswith(png.SIGNATURE)
-        return self.encoded if is_png and self.encoded else png.encode(self.pixels)
+        return self.encoded if self.encoded.startswith(png.SIGNATURE) else png.encode(self.pixels())

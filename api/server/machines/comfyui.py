@@ -1,0 +1,326 @@
+"""A ComfyUI by its URL, as a machine: stock, with nothing installed on it.
+
+A run is one prompt. It is sent once, followed by the websocket, and read from ComfyUI's record of it at its end: so it
+makes no difference what the websocket has missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import aiohttp
+
+from ...errors import InvalidInput
+from ...events import ExecutionSucceeded, Rejected
+from ...models import Failure
+from ...shapes import is_array, is_object
+from ..graph import Compiled, Draft, classes_of, compile_graph, draft_graph
+from . import Emit, Job, MachineError, MachineSettings
+from .comfyui_files import OutputCollector, Uploads
+from .comfyui_messages import Narrator, read_message
+from .comfyui_wire import Refused, Unreachable, Wire
+
+log = logging.getLogger("outpost.machines")
+
+RECENT = 50
+"""Records of ended prompts among which one is looked for whose acceptance was not heard."""
+_VERSION = re.compile(r"[\w.+-]{1,40}")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a ComfyUI, in seconds."""
+
+    away: float = 60
+    """For one that has gone away in the middle of a run to come back."""
+    retry: float = 0.5
+    """Between two tries to reach it."""
+    quiet: float = 30
+    """Without a message, before asking whether the run has ended."""
+    stop: float = 15
+    """For a run to stop after it was cancelled."""
+    answer: float = 10
+    """For a sign of life."""
+
+
+async def check_comfyui(endpoint: str, *, auth_token: str | None) -> str:
+    """Try an endpoint before it is saved: the ComfyUI's version, or `unknown` for one that does not tell.
+
+    Raises InvalidInput with a sentence that says what is wrong.
+    """
+    wire = Wire(endpoint, auth_token=auth_token)
+    try:
+        stats = await wire.system_stats(seconds=Patience.answer)
+    except Refused as error:
+        is_token = error.status in (401, 403)
+        message = error.failure.message if error.status != 404 else _NO_COMFYUI
+        raise InvalidInput(message, input_id="auth_token" if is_token else "endpoint") from error
+    except MachineError as error:
+        raise InvalidInput(error.failure.message, input_id="endpoint") from error
+    finally:
+        await wire.close()
+    system = stats.get("system") if is_object(stats) else None
+    if not is_object(system) or "devices" not in stats:
+        raise InvalidInput(_NO_COMFYUI, input_id="endpoint")
+    version = system.get("comfyui_version")
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else "unknown"
+
+
+_NO_COMFYUI = "What answers at the endpoint is no ComfyUI"
+
+
+class ComfyUIMachine:
+    """Executes runs on the ComfyUI at `settings.endpoint`."""
+
+    def __init__(self, settings: MachineSettings, *, patience: Patience | None = None) -> None:
+        self._settings = settings
+        self._patience = patience or Patience()
+        self._opened: Wire | None = None
+        self._uploads: Uploads | None = None
+        self._info: dict[str, Mapping[str, Any]] = {}
+
+    async def run(self, job: Job, emit: Emit) -> None:
+        wire = self._wire()
+        self._uploads = self._uploads or Uploads(wire)
+        info, draft = await self._draft(wire, job)
+        # After a server's crash its prompt may still be at work, and is not to be executed a second time.
+        adopted = await _find(wire, job.run_id)
+        names = {} if adopted else await self._uploads.upload(draft.files, job)
+        compiled = compile_graph(job.workflow_api, job.inputs, info, names=names)
+        try:
+            await _Run(wire, job, emit, compiled=compiled, patience=self._patience).execute(adopted)
+        except Refused:
+            self._info = {}  # it may have other nodes now than when it was asked
+            raise
+
+    async def health(self) -> None:
+        """Return when the ComfyUI answers, else raise MachineError with the reason."""
+        await self._wire().system_stats(seconds=self._patience.answer)
+
+    async def is_idle(self) -> bool:
+        """Whether it answers, and has nothing to do."""
+        try:
+            return await asyncio.wait_for(self._wire().queue(), self._patience.answer) == ([], [])
+        except (MachineError, asyncio.TimeoutError):
+            return False
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._opened:
+            await self._opened.close()
+        self._opened = self._uploads = None
+
+    def _wire(self) -> Wire:
+        """Not made with the machine: an endpoint that cannot be used fails a run and not the server."""
+        if self._opened is None:
+            try:
+                self._opened = Wire(self._settings.endpoint, auth_token=self._settings.auth_token)
+            except InvalidInput as error:
+                raise MachineError(Failure(message=str(error))) from error
+        return self._opened
+
+    async def _draft(self, wire: Wire, job: Job) -> tuple[Mapping[str, Mapping[str, Any]], Draft]:
+        """What the ComfyUI tells of the job's node classes, which is remembered, and what compiling its graph takes."""
+        info = self._info
+        info |= await wire.node_info(classes_of(job.workflow_api) - info.keys())
+        draft = draft_graph(job.workflow_api, job.inputs, info)
+        if draft.unmatched:
+            info |= await wire.node_info(draft.unmatched)  # somebody may have added the model since
+        return info, draft
+
+
+async def _find(wire: Wire, client_id: str, *, ended_too: bool = False) -> str | None:
+    """The id of the prompt that was sent for a run, whose id is the prompt's client id; None when there is none."""
+    running, pending = await wire.queue()
+    for entry in [*running, *pending]:
+        if _client_id(entry) == client_id:
+            return str(entry[1])
+    for prompt_id, record in (await wire.latest(RECENT)).items() if ended_too else ():
+        if is_object(record) and _client_id(record.get("prompt")) == client_id:
+            return prompt_id
+    return None
+
+
+def _client_id(entry: Any) -> Any:
+    about = entry[3] if is_array(entry) and len(entry) > 3 else None
+    return about.get("client_id") if is_object(about) else None
+
+
+async def _both(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, None]) -> None:
+    """Do two things at once; when one fails, or whoever waits is cancelled, the other one is stopped."""
+    tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def to_its_end(work: Coroutine[Any, Any, None], *, seconds: float) -> None:
+    """Do something that must not be torn: a cancellation waits so long for it to be done."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
+class _Run:
+    """One prompt, from sending it to its end."""
+
+    def __init__(self, wire: Wire, job: Job, emit: Emit, *, compiled: Compiled, patience: Patience) -> None:
+        self._wire = wire
+        self._job = job
+        self._emit = emit
+        self._prompt = compiled.prompt
+        self._patience = patience
+        self._narrator = Narrator(job.run_id, job.workflow_api, compiled)
+        self._outputs = OutputCollector(wire, job, narrator=self._narrator, output_ids=compiled.output_ids)
+        self._prompt_id: str | None = None
+        self._was_sent = False
+
+    async def execute(self, adopted: str | None) -> None:
+        """Execute the prompt, or follow one that is there already. It is gone from the ComfyUI when this ends."""
+        self._prompt_id = adopted
+        is_over = False
+        try:
+            await _both(self._follow(), self._outputs.bring())
+            is_over = True
+        finally:
+            if not is_over:
+                await to_its_end(self._stop(), seconds=self._patience.stop)
+
+    async def _follow(self) -> None:
+        """Send the prompt, and tell of it until it has ended."""
+        clock = asyncio.get_running_loop().time
+        last_seen = clock()
+        while True:
+            try:
+                async with self._wire.websocket(self._job.run_id) as socket:
+                    if self._prompt_id is None:
+                        await to_its_end(self._submit(), seconds=self._patience.stop)
+                    elif await self._has_ended():
+                        break
+                    last_seen = clock()
+                    ended = await self._listen(socket)
+                    last_seen = clock()
+                    if ended:
+                        break
+            except Unreachable:
+                if self._prompt_id is None or clock() - last_seen > self._patience.away:
+                    raise
+            await asyncio.sleep(self._patience.retry)
+        await self._conclude()
+
+    async def _submit(self) -> None:
+        self._was_sent = True
+        try:
+            answer = await self._wire.submit(self._prompt, client_id=self._job.run_id)
+        except Refused as error:
+            self._refuse(error.answer, error)
+        except Unreachable as error:
+            # It may have been taken all the same: then it is followed, and not sent again.
+            self._prompt_id = await self._insist(lambda: _find(self._wire, self._job.run_id, ended_too=True))
+            if self._prompt_id is None:
+                raise error
+        else:
+            self._prompt_id = answer["prompt_id"]
+            if answer.get("node_errors"):
+                # ComfyUI would execute the rest of the graph, and the run would lack outputs without a word.
+                await self._stop()
+                self._refuse(answer, None)
+
+    def _refuse(self, answer: Any, cause: Refused | None) -> None:
+        # The oldest versions answer 500 to what later ones answer 400 to. Others are no answers to the graph.
+        if cause and cause.status not in (400, 500):
+            raise cause
+        failure = self._narrator.rejection(answer)
+        self._emit(Rejected(failure, self._narrator.node_errors(answer)))
+        raise Refused(failure, status=cause.status if cause else 200) from cause
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
+        """Tell of the prompt until it has ended (True) or the websocket has (False)."""
+        while True:
+            try:
+                received = await socket.receive(timeout=self._patience.quiet)
+            except asyncio.TimeoutError:
+                if await self._has_ended():
+                    return True
+                continue
+            if received.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                return False
+            message = read_message(received.data)
+            # Old versions name no prompt in some messages; nobody else has this client id, so they are about this one.
+            if message is None or message.data.get("prompt_id", self._prompt_id) != self._prompt_id:
+                continue
+            for event in self._narrator.events(message):
+                self._emit(event)
+            if message.type == "executed":
+                self._outputs.add(self._narrator.executed(message))
+            # The last message of every version, after the record has been written.
+            if message.type == "executing" and "prompt_id" in message.data and message.data.get("node") is None:
+                return True
+
+    async def _has_ended(self) -> bool:
+        running, pending = await self._wire.queue()
+        return all(entry[1] != self._prompt_id for entry in [*running, *pending])
+
+    async def _conclude(self) -> None:
+        """Read ComfyUI's record of the prompt, which is what counts."""
+        record = await self._insist(lambda: self._wire.history(self._prompt_id or ""))
+        failure = FORGOTTEN if record is None else self._narrator.end(record)
+        if record is None or failure:
+            raise MachineError(failure or FORGOTTEN)
+        self._emit(ExecutionSucceeded(self._job.run_id))
+        for output in self._narrator.outputs(record):
+            self._outputs.add(output)
+        self._outputs.finish()
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer of a ComfyUI that may be away for a while."""
+        deadline = asyncio.get_running_loop().time() + self._patience.away
+        while True:
+            try:
+                return await ask()
+            except Unreachable:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(self._patience.retry)
+
+    async def _stop(self) -> None:
+        """Take the prompt from the queue, or interrupt it if it is the one at work, and wait for it to be gone."""
+        if not self._was_sent and self._prompt_id is None:
+            return
+        try:
+            await asyncio.wait_for(self._until_gone(), self._patience.stop)
+        except (MachineError, asyncio.TimeoutError):
+            log.warning("run %s could not be stopped on its machine", self._job.run_id)
+
+    async def _until_gone(self) -> None:
+        # Without an answer to the prompt it may have been taken all the same.
+        prompt_id = self._prompt_id or await _find(self._wire, self._job.run_id)
+        clock, interrupted = asyncio.get_running_loop().time, float("-inf")
+        while prompt_id:
+            running, pending = await self._wire.queue()
+            if any(entry[1] == prompt_id for entry in pending):
+                await self._wire.delete(prompt_id)
+            elif not any(entry[1] == prompt_id for entry in running):
+                return
+            elif clock() - interrupted > 1:
+                # Not only once: ComfyUI forgets an interruption that comes just before it begins with the prompt.
+                await self._wire.interrupt(prompt_id)
+                interrupted = clock()
+            await asyncio.sleep(min(0.1, self._patience.retry))
+
+
+FORGOTTEN = Failure(message="The machine's ComfyUI was restarted, or its history cleared, before the run was read")
