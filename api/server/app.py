@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ... import __version__
-from ..errors import ApiError, BadRequest, NotFound, ServerError, TooLarge
-from .call import Call, Endpoint, Handler, PublicHandler, authenticate
+from .call import Call, authenticate
+from .endpoint import Endpoint, PublicEndpoint
 from .platform import Platform
+from .problems import problems
 from .routes import ENDPOINTS, PUBLIC_ENDPOINTS
-
-log = logging.getLogger("outpost.server")
 
 VERSION_HEADER = "Outpost-Version"
 """On every answer: tells a client that it may rely on idempotency keys and on resuming streams."""
-_Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def build_app(platform: Platform) -> web.Application:
     """The API of a platform, with and without the prefix `/api`."""
-    app = web.Application(client_max_size=platform.config.max_body_bytes, middlewares=[_problems(platform)])
+    limit = platform.config.max_body_bytes
+    app = web.Application(client_max_size=limit, middlewares=[problems(max_body_bytes=limit)])
     app.on_response_prepare.append(_add_headers)
+    answers: dict[str, dict[str, _Answer]] = {}
+    for public in PUBLIC_ENDPOINTS:
+        answers.setdefault(public.path, {})[public.method] = _public(platform, public)
+    for endpoint in ENDPOINTS:
+        answers.setdefault(endpoint.path, {})[endpoint.method] = _authenticated(platform, endpoint)
     for prefix in ("", "/api"):
-        for endpoint in PUBLIC_ENDPOINTS:
-            app.router.add_route(endpoint.method, prefix + endpoint.path, _public(platform, endpoint))
-        for endpoint in ENDPOINTS:
-            app.router.add_route(endpoint.method, prefix + endpoint.path, _authenticated(platform, endpoint))
+        for path, by_method in answers.items():
+            resource = app.router.add_resource(prefix + path)
+            for method, answer in by_method.items():
+                resource.add_route(method, answer)
+            # Without it, aiohttp takes the word `create` of `GET /machine/create` for the id of a machine.
+            resource.add_route(hdrs.METH_ANY, _only(by_method))
     return app
 
 
@@ -55,54 +61,25 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _public(platform: Platform, endpoint: Endpoint[PublicHandler]) -> _Next:
+def _public(platform: Platform, endpoint: PublicEndpoint) -> _Answer:
     async def answer(request: web.Request) -> web.StreamResponse:
-        return await endpoint.handler(request, platform)
+        return await endpoint.respond(request, platform)
 
     return answer
 
 
-def _authenticated(platform: Platform, endpoint: Endpoint[Handler]) -> _Next:
+def _authenticated(platform: Platform, endpoint: Endpoint) -> _Answer:
     async def answer(request: web.Request) -> web.StreamResponse:
-        owner = await authenticate(request, platform)
-        return await endpoint.handler(Call(request, platform, owner))
+        return await endpoint.respond(Call(request, platform, await authenticate(request, platform)))
 
     return answer
 
 
-def _problems(platform: Platform) -> Any:
-    """Turns every error into JSON with `detail` and `code`; no traceback leaves the server."""
+def _only(methods: Iterable[str]) -> _Answer:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, methods)
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: _Next) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except ApiError as error:
-            return _problem(error)
-        except web.HTTPRequestEntityTooLarge:
-            limit = platform.config.max_body_bytes
-            return _problem(TooLarge(f"The body is larger than the {limit} bytes that are accepted"))
-        except web.HTTPNotFound:
-            return _problem(NotFound(f"There is no {request.method} {request.path}"))
-        except web.HTTPException as error:
-            return _problem(ApiError(error.reason, status=error.status))
-        except Exception as error:
-            if error is request.content.exception():
-                return _problem(
-                    BadRequest("The body did not arrive whole, or not in the encoding that its headers say")
-                )
-            log.exception("%s %s failed", request.method, request.path)
-            return _problem(ServerError("Internal server error; the server's log has the reason"))
-
-    return middleware
-
-
-def _problem(error: ApiError) -> web.Response:
-    detail: Any = str(error)
-    if error.problems:
-        detail = [{"loc": each.path.split("."), "msg": each.message, "type": error.code} for each in error.problems]
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
-    return web.json_response({"detail": detail, "code": error.code}, status=error.status, headers=headers)
+    return refuse
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
@@ -16,6 +17,8 @@ class ServerConfig:
     """Folder for the database, the objects and the secret that signs URLs."""
     database_url: str | None = None
     """SQLAlchemy URL of an async driver; SQLite in `data` when None."""
+    objects_url: str | None = None
+    """`s3://bucket/prefix` to keep objects in a bucket; in `data` when None. Credentials come from the environment."""
     public_url: str | None = None
     """Origin and path under which clients reach the server, when a proxy hides it; else what each request says."""
     max_file_bytes: int = 16 * 1024 * MEBIBYTE
@@ -28,5 +31,11 @@ class ServerConfig:
     """How long a run stays with a server process that gives no sign of life."""
     run_seconds: float = 3600
     """Longest time that a run may take, unless its deployment says otherwise."""
+    allow_private_addresses: bool = False
+    """Whether webhooks, and files that are fetched from a URL, may be on this computer or in its network."""
+    comfyui_folders: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    """Folders of ComfyUIs that the server may start, by the names under which machines ask for them."""
+    comfyui_python: Path | None = None
+    """The Python that starts them; the one in the folder's own virtual environment, or this one, when None."""
     builtin_slots: int = 2
     """Runs at once on the built-in machine."""

@@ -9,25 +9,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import Any
 
-from ..errors import InvalidInput, NotFound
+from ..errors import ApiError, InvalidInput, NotFound
 from ..events import ExecutionFailed
+from ..inputs import with_widgets
 from ..models import Failure, RunStatus
-from ..models import Machine as MachineRecord
 from .config import ServerConfig
 from .feed import Feed
+from .fetching import fetch_url
 from .machines import Job, Machine, MachineError, OutputBytes
 from .objects import Objects, safe_name
 from .ownership import RUNS, readable_key
+from .pool import MachinePool
 from .store import Store
+from .store.database import Row
 from .store.keys import Owner
-from .store.runs import ClaimedRun, NewOutput
+from .store.work import ClaimedRun, NewOutput
 
 log = logging.getLogger("outpost.dispatcher")
 
@@ -60,16 +62,26 @@ class _Active:
 
 
 class Dispatcher:
-    """One for each server process. `machines` has the implementation of each machine type."""
+    """One for each server process. `on_begin` is told of every run that begins here."""
 
     def __init__(
-        self, store: Store, feed: Feed, *, objects: Objects, machines: Mapping[str, Machine], config: ServerConfig
+        self,
+        store: Store,
+        feed: Feed,
+        *,
+        objects: Objects,
+        machines: MachinePool,
+        config: ServerConfig,
+        on_begin: Callable[[ClaimedRun], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._feed = feed
         self._objects = objects
         self._machines = machines
         self._config = config
+        self._on_begin = on_begin
+        self._rows: list[Row] = []
+        self._are_rows_stale = True
         self._active: dict[str, _Active] = {}
         self._works: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -79,10 +91,13 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Take up what an earlier process left behind, then work until `stop`."""
-        recovered = await self._store.runs.recover(all_of_them=not self._store.database.is_shared)
+        recovered = await self._store.work.recover(all_of_them=not self._store.database.is_shared)
         if recovered:
             log.info("%d runs of an earlier server process wait again", len(recovered))
-        self._loops = [asyncio.create_task(self._claim_for_ever()), asyncio.create_task(self._keep_leases_for_ever())]
+        loops = [self._claim_for_ever(), self._keep_leases_for_ever()]
+        if self._store.database.is_shared:
+            loops.append(self._watch_leases_for_ever())
+        self._loops = [asyncio.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
         """Give back the runs at work, which the next process starts again, and end."""
@@ -97,6 +112,11 @@ class Dispatcher:
 
     def wake(self) -> None:
         """There may be something to claim."""
+        self._wake.set()
+
+    def reload_machines(self) -> None:
+        """There are machines more or less."""
+        self._are_rows_stale = True
         self._wake.set()
 
     async def cancel(self, run_id: str, *, seconds: float) -> None:
@@ -114,52 +134,69 @@ class Dispatcher:
         while not self._is_stopping:
             self._wake.clear()
             await self._survive(self._claim_all())
-            # Not for ever: another process may have accepted a run.
-            with suppress(asyncio.TimeoutError):
+            # Not for ever: another process may have accepted a run, or added a machine.
+            try:
                 await asyncio.wait_for(self._wake.wait(), self._config.lease_seconds / 3)
+            except asyncio.TimeoutError:
+                self._are_rows_stale = True
 
     async def _keep_leases_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._config.lease_seconds / 3)
             await self._survive(asyncio.wait_for(self._keep_leases(), self._config.lease_seconds / 3))
-            if self._store.database.is_shared:
-                self._let_go_of_lapsed()
 
-    def _let_go_of_lapsed(self) -> None:
-        """Stop the runs whose lease could not be renewed: another process may begin with them at any moment."""
-        soon = asyncio.get_running_loop().time() + self._config.lease_seconds / 6
-        for active in self._active.values():
-            if active.held_until < soon:
-                active.end(_Stop.LEASE_LOST)
+    async def _watch_leases_for_ever(self) -> None:
+        """Stop, in good time, the runs whose lease could not be renewed: another process may soon begin with them.
 
-    async def _survive(self, step: Any) -> None:
-        """The loops outlive a database that is not there for a moment; the reason is logged."""
+        On its own, because a database that hangs holds up whoever renews.
+        """
+        while True:
+            await asyncio.sleep(self._config.lease_seconds / 12)
+            soon = asyncio.get_running_loop().time() + self._config.lease_seconds / 4
+            for active in self._active.values():
+                if active.held_until < soon:
+                    active.end(_Stop.LEASE_LOST)
+
+    async def _survive(self, step: Awaitable[None]) -> None:
+        """The loops outlive whatever goes wrong in one step, such as a database that is away for a moment."""
         try:
             await step
         except Exception:
-            log.exception("the dispatcher could not reach its database; it tries again")
+            log.exception("a step of the dispatcher failed; it tries again")
 
     async def _claim_all(self) -> None:
-        for machine in await self._store.machines.list():
-            while self._free_slots(machine) > 0:
+        for row in await self._known_machines():
+            machine = self._machines.machine(row)
+            while machine and self._free_slots(row) > 0:
                 async with self._claiming:
                     until = self._held_until()
-                    run = await self._store.runs.claim(machine.id, seconds=self._config.lease_seconds)
+                    run = await self._store.work.claim(row["id"], seconds=self._config.lease_seconds)
                     if run is None:
                         break
-                    self._begin(run, self._machines[machine.type], until)
+                    self._begin(run, machine, until)
 
-    def _free_slots(self, machine: MachineRecord) -> int:
-        if machine.type not in self._machines:
-            return 0
-        busy = sum(active.run.machine_id == machine.id for active in self._active.values())
-        return (machine.concurrency_limit or 1) - busy
+    async def _known_machines(self) -> list[Row]:
+        """The machines, read anew only when there may be others: a run that waits for a slot changes none."""
+        if self._are_rows_stale:
+            self._are_rows_stale = False
+            try:
+                self._rows = await self._store.machines.rows()
+            except BaseException:
+                self._are_rows_stale = True
+                raise
+            at_work = {active.run.machine_id for active in self._active.values()}
+            await self._machines.retain({row["id"] for row in self._rows} | at_work)
+        return self._rows
+
+    def _free_slots(self, row: Row) -> int:
+        busy = sum(active.run.machine_id == row["id"] for active in self._active.values())
+        return row["concurrency_limit"] - busy
 
     async def _keep_leases(self) -> None:
         leases = {active.run.lease: active for active in self._active.values()}
         if leases:
             until = self._held_until()
-            held = await self._store.runs.renew(list(leases), seconds=self._config.lease_seconds)
+            held = await self._store.work.renew(list(leases), seconds=self._config.lease_seconds)
             for lease, active in leases.items():
                 if lease not in held:
                     active.end(_Stop.LEASE_LOST)
@@ -167,7 +204,7 @@ class Dispatcher:
                 active.held_until = until
                 if held[lease]:
                     active.end(_Stop.CANCEL)
-        if await self._store.runs.recover():
+        if await self._store.work.recover():
             self.wake()
 
     def _held_until(self) -> float:
@@ -175,57 +212,82 @@ class Dispatcher:
         return asyncio.get_running_loop().time() + self._config.lease_seconds
 
     def _begin(self, run: ClaimedRun, machine: Machine, held_until: float) -> None:
-        outputs = _RunOutputs(run, self._store, self._feed, self._objects)
-        job = Job(run.id, run.workflow_api, run.inputs, read_file=partial(self._read_file, run), outputs=outputs)
-        execution = asyncio.create_task(machine.run(job, partial(self._feed.publish, run.id)))
+        execution = asyncio.create_task(self._execute(run, machine))
         active = self._active[run.id] = _Active(run, execution, held_until)
         work = asyncio.create_task(self._see_to_its_end(active))
         self._works.add(work)
         work.add_done_callback(self._works.discard)
+        self._on_begin(run)
+
+    async def _execute(self, run: ClaimedRun, machine: Machine) -> None:
+        outputs = _RunOutputs(
+            run, self._store, self._feed, objects=self._objects, max_file_bytes=self._config.max_file_bytes
+        )
+        graph = with_widgets(run.workflow_api, run.inputs)
+        job = Job(run.id, graph, run.inputs, read_file=partial(self._read_file, run), outputs=outputs)
+        await machine.run(job, partial(self._feed.publish, run.id))
 
     async def _see_to_its_end(self, active: _Active) -> None:
         """The boundary around one run: whatever happens in it, it ends here and hurts no other run."""
         run = active.run
         try:
             self._feed.wake(run.id)
-            await self._store.runs.advance(run, RunStatus.RUNNING)
+            await self._certainly(active, lambda: self._store.work.advance(run, RunStatus.RUNNING))
             self._feed.wake(run.id)
             await asyncio.wait({active.execution}, timeout=run.run_timeout)
             active.end(_Stop.TIMEOUT)
             await asyncio.wait({active.execution})
-            await self._settle(active)
+            await self._certainly(active, lambda: self._settle(active))
         except Exception:
             # The row keeps its lease, so the run is taken up again when that has run out.
             log.exception("run %s could not be brought to its end", run.id)
         finally:
             active.execution.cancel()
+            await asyncio.wait({active.execution})
             del self._active[run.id]
             self._feed.wake(run.id)
             self._feed.forget(run.id)
             active.ended.set()
             self.wake()
 
+    async def _certainly(self, active: _Active, write: Callable[[], Awaitable[object]]) -> None:
+        """Write something down, again and again while the run is held: a moment without a database repeats no run."""
+        while True:
+            try:
+                await write()
+                return
+            except Exception:
+                if self._is_stopping or active.held_until < asyncio.get_running_loop().time():
+                    raise
+                log.exception("what run %s has come to could not be written down; it is tried again", active.run.id)
+            await asyncio.sleep(self._config.lease_seconds / 30)
+
     async def _settle(self, active: _Active) -> None:
         """Write down how the execution ended."""
-        run, runs = active.run, self._store.runs
+        run, work = active.run, self._store.work
         live = self._feed.live(run.id)
         seen: dict[str, Any] = {"progress": live.progress, "live_status": _storable(live.text)} if live else {}
         if not active.execution.cancelled():
             await self._settle_result(run, active.execution.exception(), seen)
-        elif active.stop is _Stop.CANCEL:
-            await runs.advance(run, RunStatus.CANCELLED, **seen)
-        elif active.stop is _Stop.TIMEOUT:
-            failure = Failure(message=f"The run took longer than its time-out of {run.run_timeout:g} seconds")
-            await runs.advance(run, RunStatus.TIMEOUT, failure=failure, **seen)
-        elif active.stop is _Stop.SHUTDOWN:
-            await runs.release(run)
-        else:
-            log.warning("run %s was taken over by another server process", run.id)
+            return
+        match active.stop:
+            case _Stop.CANCEL:
+                await work.advance(run, RunStatus.CANCELLED, **seen)
+            case _Stop.TIMEOUT:
+                failure = Failure(message=f"The run took longer than its time-out of {run.run_timeout:g} seconds")
+                await work.advance(run, RunStatus.TIMEOUT, failure=failure, **seen)
+            case _Stop.SHUTDOWN:
+                await work.release(run)
+            case _Stop.LEASE_LOST:
+                log.warning("run %s is left to other server processes: its lease could not be kept", run.id)
+            case None:
+                await self._settle_result(run, RuntimeError("the machine gave up without a reason"), seen)
 
     async def _settle_result(self, run: ClaimedRun, error: BaseException | None, seen: dict[str, Any]) -> None:
         if error is None:
-            await self._store.runs.advance(run, RunStatus.SUCCESS, live_status=seen.get("live_status"))
-            log.info("run %s: success", run.id)
+            if await self._store.work.advance(run, RunStatus.SUCCESS, live_status=seen.get("live_status")):
+                log.info("run %s: success", run.id)
+                self._machines.note_work(run.machine_id)
             return
         if isinstance(error, MachineError):
             failure = error.failure
@@ -234,10 +296,14 @@ class Dispatcher:
             failure = Failure(message="The machine failed for a reason of its own; the server's log has it")
             log.error("run %s: the machine failed", run.id, exc_info=error)
         events = [ExecutionFailed(run.id, failure)]
-        await self._store.runs.advance(run, RunStatus.FAILED, failure=failure, events=events, **seen)
+        await self._store.work.advance(run, RunStatus.FAILED, failure=failure, events=events, **seen)
 
     async def _read_file(self, run: ClaimedRun, url: str) -> AsyncIterator[bytes]:
-        """The bytes of a file of the run's owner; nothing else can be reached from a run's inputs."""
+        """The bytes behind the URL of an input: a file of the run's owner, or one that anybody can read."""
+        if self._objects.key_of(url) is None:
+            async for chunk in self._fetch(url):
+                yield chunk
+            return
         key = await readable_key(self._store, self._objects, owner=Owner(run.owner_id), url=url)
         try:
             async for chunk in self._objects.read(key):
@@ -245,11 +311,23 @@ class Dispatcher:
         except NotFound as error:
             raise InvalidInput(str(error)) from error
 
+    async def _fetch(self, url: str) -> AsyncIterator[bytes]:
+        """The bytes behind a URL of somebody else's; InvalidInput when they cannot be had."""
+        config = self._config
+        fetching = fetch_url(url, allow_private=config.allow_private_addresses, max_bytes=config.max_file_bytes)
+        try:
+            async with fetching as found:
+                async for chunk in found.chunks():
+                    yield chunk
+        except ApiError as error:
+            raise InvalidInput(str(error)) from error
+
 
 class _RunOutputs:
     """Brings what a run puts out into the object store and the log."""
 
-    def __init__(self, run: ClaimedRun, store: Store, feed: Feed, objects: Objects) -> None:
+    def __init__(self, run: ClaimedRun, store: Store, feed: Feed, *, objects: Objects, max_file_bytes: int) -> None:
+        self._max_file_bytes = max_file_bytes
         self._run = run
         self._store = store
         self._feed = feed
@@ -264,16 +342,15 @@ class _RunOutputs:
             data.setdefault(file.kind, []).append(await self._put(file))
         if texts:
             data["text"] = list(texts)
-        # Not torn by a cancellation: the row and its event come together or not at all.
         names = [name and _storable(name) for name in (node_id, node_class, output_id)]
         output = NewOutput(names[0] or "", names[1] or "", names[2], data)
-        await asyncio.shield(self._store.runs.add_output(self._run, output))
+        await self._store.work.add_output(self._run, output)
         self._feed.wake(self._run.id)
 
     async def _put(self, file: OutputBytes) -> dict[str, Any]:
         name = safe_name(file.filename)
         key = f"{RUNS}/{self._run.id}/{self._run.lease[:8]}-{next(self._numbers)}-{name}"
-        size = await self._objects.put(key, file.chunks)
+        size = await self._objects.put(key, file.chunks, max_size=self._max_file_bytes)
         return {
             "object": key,
             "filename": name,

@@ -1,4 +1,5 @@
-"""Which objects a person's runs may read: the files that the person has uploaded, and the outputs of earlier runs."""
+"""Which objects a person's runs may read: the files and assets that the person has uploaded, and
+the outputs of earlier runs."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from .store.keys import Owner
 
 RUNS = "runs"
 """First part of the keys of outputs; the second is the run's id."""
+ASSETS = "assets"
+"""First part of the keys of assets."""
 
 
 async def readable_key(store: Store, objects: Objects, *, owner: Owner, url: str) -> str:
@@ -27,5 +30,7 @@ async def _is_theirs(store: Store, owner: Owner, key: str) -> bool:
         except NotFound:
             return False
         return True
+    if kind == ASSETS:
+        return await store.assets.find(owner, key) is not None
     file = await store.files.find(owner, key)
     return bool(file and file.stored_at)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,22 +15,19 @@ from ..errors import ConfigurationError
 from .config import ServerConfig
 from .dispatcher import Dispatcher
 from .feed import Feed
-from .machines import Machine
-from .machines.builtin import BuiltinMachine
-from .objects import Objects
-from .sample import SAMPLE_NAME, SAMPLE_WORKFLOW, SAMPLE_WORKFLOW_API
+from .first_start import FirstStart, make_first_things
+from .machines import Machine, MachineFactory, MachineSettings
+from .machines.builtin import PIXELS_AT_WORK, BuiltinMachine
+from .machines.comfyui import ComfyUIMachine
+from .machines.managed import ManagedMachine
+from .machines.pixel_budget import PixelBudget
+from .objects import Objects, open_objects
+from .pool import MachinePool
+from .rendering import Rendering
 from .store import Store, open_store
-from .store.keys import Owner
+from .webhooks import Webhooks
 
 _SECRET_BYTES = 32
-
-
-@dataclass(frozen=True)
-class FirstStart:
-    """What was made because there was nothing yet. The key exists in clear only here."""
-
-    api_key: str = field(repr=False)
-    deployment_id: str
 
 
 @dataclass(frozen=True)
@@ -40,20 +37,29 @@ class Platform:
     config: ServerConfig
     store: Store
     objects: Objects
+    rendering: Rendering
     feed: Feed
+    machines: MachinePool
+    webhooks: Webhooks
     dispatcher: Dispatcher
     first_start: FirstStart | None
     """Set by the very first start, which makes a key, a machine and a sample to run."""
 
+    def tell_of_abandoned_runs(self) -> None:
+        """Waiting runs may have failed because something was deleted: tell whoever follows them, and webhooks."""
+        self.feed.wake_all()
+        self.webhooks.wake()
+
 
 @asynccontextmanager
 async def open_platform(
-    config: ServerConfig, *, machines: Mapping[str, Machine] | None = None
+    config: ServerConfig, *, kinds: Mapping[str, MachineFactory] | None = None
 ) -> AsyncGenerator[Platform, None]:
-    """A platform at work, until the block ends. Raises ConfigurationError when another server uses the same folder."""
+    """A platform at work, until the block ends. Raises ConfigurationError when another server uses the same folder.
+
+    `kinds` makes the machines of each type; by default those of this package.
+    """
     config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if config.database_url and config.database_url.startswith("sqlite"):
-        raise ConfigurationError("SQLite's file is kept in the data folder; --database is for a database server.")
     lock = FileLock(config.data / "server.lock", timeout=0)
     try:
         lock.acquire()  # pyright: ignore[reportUnknownMemberType] filelock leaves a parameter untyped
@@ -62,32 +68,56 @@ async def open_platform(
             f"Another server uses {config.data}. Stop it, or give --data another folder."
         ) from None
     try:
-        store = await open_store(config.database_url or f"sqlite:///{config.data / 'outpost.sqlite'}")
-        try:
-            async with _at_work(config, store, machines or {"builtin": BuiltinMachine()}) as platform:
-                yield platform
-        finally:
-            await store.database.close()
+        async with opened_store(config) as store, _at_work(config, store, kinds or _kinds(config)) as platform:
+            yield platform
     finally:
         lock.release()
 
 
 @asynccontextmanager
-async def _at_work(
-    config: ServerConfig, store: Store, machines: Mapping[str, Machine]
-) -> AsyncGenerator[Platform, None]:
-    objects, feed = Objects(config.data / "objects", _secret(config.data / "secret")), Feed()
-    first_start = await _first_start(store, config)
-    dispatcher = Dispatcher(store, feed, objects=objects, machines=machines, config=config)
-    await dispatcher.start()
+async def opened_store(config: ServerConfig) -> AsyncGenerator[Store, None]:
+    """What the platform of these settings remembers; also beside a server that is at work."""
+    if config.database_url and config.database_url.startswith("sqlite"):
+        raise ConfigurationError("SQLite's file is kept in the data folder; --database is for a database server.")
+    store = await open_store(config.database_url or f"sqlite:///{config.data / 'outpost.sqlite'}")
     try:
-        yield Platform(config, store, objects, feed, dispatcher, first_start)
+        yield store
     finally:
-        await dispatcher.stop()
+        await store.database.close()
 
 
-def _secret(path: Path) -> bytes:
-    """The secret that signs URLs, made once and readable by the server's user alone."""
+@asynccontextmanager
+async def _at_work(
+    config: ServerConfig, store: Store, kinds: Mapping[str, MachineFactory]
+) -> AsyncGenerator[Platform, None]:
+    secret, feed = load_secret(config), Feed(store.runs.events, keep_alive_seconds=config.keep_alive_seconds)
+    objects = await open_objects(config.objects_url, folder=config.data / "objects", secret=secret)
+    rendering = Rendering(store, objects, config.url_seconds)
+    machines = MachinePool(kinds, config.comfyui_folders)
+    webhooks = Webhooks(store, feed, config=config, secret=secret, render=rendering.outputs)
+    dispatcher = Dispatcher(store, feed, objects=objects, machines=machines, config=config, on_begin=webhooks.follow)
+    first_start = await make_first_things(store, config)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(machines.close)
+        await webhooks.start()
+        stack.push_async_callback(webhooks.stop)
+        await dispatcher.start()
+        stack.push_async_callback(dispatcher.stop)
+        yield Platform(config, store, objects, rendering, feed, machines, webhooks, dispatcher, first_start)
+
+
+def _kinds(config: ServerConfig) -> Mapping[str, MachineFactory]:
+    def managed(settings: MachineSettings) -> Machine:
+        work = config.data / "machines"
+        return ManagedMachine(settings, python=config.comfyui_python, log_folder=config.data / "logs", work_folder=work)
+
+    budget = PixelBudget(PIXELS_AT_WORK)
+    return {"builtin": lambda _: BuiltinMachine(budget), "comfyui": ComfyUIMachine, "managed": managed}
+
+
+def load_secret(config: ServerConfig) -> bytes:
+    """The secret that signs URLs and webhooks, made once and readable by the server's user alone."""
+    path = _secret_file(config)
     if not path.exists():
         partial = path.with_suffix(".part")
         partial.unlink(missing_ok=True)
@@ -96,35 +126,22 @@ def _secret(path: Path) -> bytes:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    if len(secret := path.read_bytes()) < _SECRET_BYTES:
+    return read_secret(config)
+
+
+def read_secret(config: ServerConfig) -> bytes:
+    """The secret of a platform that has been started. Raises ConfigurationError where there is none."""
+    path = _secret_file(config)
+    try:
+        secret = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigurationError(
+            f"{config.data} has no secret: it is in the folder that the server has as --data."
+        ) from None
+    if len(secret) < _SECRET_BYTES:
         raise ConfigurationError(f"{path} is damaged. Remove it: a new one is made, and URLs given out so far end.")
     return secret
 
 
-async def _first_start(store: Store, config: ServerConfig) -> FirstStart | None:
-    """In an empty platform: a key, the built-in machine, and a deployment to try."""
-    if not await store.keys.is_empty():
-        return None
-    owner, key = await store.keys.create("first key")
-    machine_id = await store.machines.add(owner, name="built-in", kind="builtin", slots=config.builtin_slots)
-    return FirstStart(key, await _deploy_sample(store, owner, machine_id))
-
-
-async def _deploy_sample(store: Store, owner: Owner, machine_id: str) -> str:
-    created = await store.workflows.create(
-        owner,
-        name=SAMPLE_NAME,
-        description="A picture comes back inverted and softened. Made at the first start, for trying out.",
-        workflow=SAMPLE_WORKFLOW,
-        workflow_api=SAMPLE_WORKFLOW_API,
-    )
-    deployment = await store.deployments.put(
-        owner,
-        workflow_id=created.workflow_id,
-        workflow_version_id=created.workflow_version_id or "",
-        machine_id=machine_id,
-        environment="production",
-        name=SAMPLE_NAME,
-        run_timeout=None,
-    )
-    return deployment.id
+def _secret_file(config: ServerConfig) -> Path:
+    return config.data / "secret"

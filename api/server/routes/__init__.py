@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from ..call import Endpoint, Handler, PublicHandler
-from . import deployments, files, health, machines, objects, runs, workflows
+from ..endpoint import Endpoint, PublicEndpoint
+from . import assets, deployments, doc, files, health, keys, machines, objects, runs, workflows
 
-ENDPOINTS: list[Endpoint[Handler]] = [
+ENDPOINTS: list[Endpoint] = [
     *runs.ENDPOINTS,
     *workflows.ENDPOINTS,
     *deployments.ENDPOINTS,
     *machines.ENDPOINTS,
     *files.ENDPOINTS,
+    *assets.ENDPOINTS,
+    *keys.ENDPOINTS,
 ]
 """Need an API key."""
 
-PUBLIC_ENDPOINTS: list[Endpoint[PublicHandler]] = [*health.ENDPOINTS, *objects.ENDPOINTS]
+PUBLIC_ENDPOINTS: list[PublicEndpoint] = [*health.ENDPOINTS, *doc.ENDPOINTS, *objects.ENDPOINTS]
 """Need none: they tell nothing, or the URL itself is the permission."""

@@ -1,58 +1,115 @@
-"""Workflows: create, list and read."""
+"""Workflows and their versions."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
-from aiohttp import web
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from ...models import Graph, Record
-from ..call import Call, Endpoint, Handler, parse_json, reply
+from ...errors import Conflict
+from ...models import (
+    CloneRequest,
+    Id,
+    Message,
+    NewVersion,
+    NewWorkflow,
+    VersionQuery,
+    Workflow,
+    WorkflowChange,
+    WorkflowCreated,
+    WorkflowQuery,
+    WorkflowShown,
+    WorkflowVersion,
+)
+from ..call import Call
+from ..endpoint import GRAPH_BYTES, Access, Endpoint
+
+VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
-class NewWorkflow(Record):
-    """Body of `POST /workflow`. Graphs are objects, or, as the hosted platform wants them, JSON in a text."""
-
-    name: str = Field(min_length=1, max_length=200)
-    description: str | None = Field(default=None, max_length=10_000)
-    workflow_json: Graph | None = None
-    workflow: Graph | None = None
-    workflow_api: Graph | None = None
-
-    @field_validator("workflow_json", "workflow", "workflow_api", mode="before")
-    @classmethod
-    def _parse_text(cls, value: Any) -> Any:
-        return parse_json(value) if isinstance(value, str) else value
+async def list_workflows(call: Call, query: WorkflowQuery) -> list[Workflow]:
+    """List workflows: the pinned first, then the newest change."""
+    return await call.platform.store.workflows.list(call.owner, query)
 
 
-async def create_workflow(call: Call) -> web.Response:
-    new = await call.body(NewWorkflow)
-    created = await call.platform.store.workflows.create(
+async def create_workflow(call: Call, body: NewWorkflow) -> WorkflowCreated:
+    """Keep a graph as the first version of a new workflow."""
+    return await call.platform.store.workflows.create(
         call.owner,
-        name=new.name,
-        description=new.description,
-        workflow=new.workflow_json or new.workflow,
-        workflow_api=new.workflow_api,
+        name=body.name,
+        description=body.description,
+        workflow=body.workflow_json,
+        workflow_api=body.workflow_api,
+        preview_on=body.machine_id,
     )
-    return reply(created)
 
 
-async def list_workflows(call: Call) -> web.Response:
-    limit, offset = (
-        call.query_int("limit", default=100, maximum=1000),
-        call.query_int("offset", default=0, maximum=10**9),
+async def get_workflow(call: Call, workflow_id: Id, query: WorkflowShown) -> Workflow:
+    """Read a workflow with its newest versions."""
+    return await call.platform.store.workflows.get(call.owner, workflow_id, versions=query.limit)
+
+
+async def change_workflow(call: Call, workflow_id: Id, body: WorkflowChange) -> Workflow:
+    """Give a workflow another name, description, cover or machine, or pin it."""
+    values = body.given()
+    for name in ("name", "pinned"):
+        if values.get(name, ...) is None:
+            del values[name]  # neither can be empty, and on the hosted platform null means to leave it
+    if body.selected_machine_id:
+        await call.platform.store.machines.get(call.owner, body.selected_machine_id)
+    return await call.platform.store.workflows.change(call.owner, workflow_id, values)
+
+
+async def delete_workflow(call: Call, workflow_id: Id) -> Message:
+    """Delete a workflow. Its deployments take no more runs, and those that wait fail with the reason."""
+    await call.platform.store.workflows.delete(call.owner, workflow_id)
+    call.platform.tell_of_abandoned_runs()
+    return Message(message="Workflow deleted successfully")
+
+
+async def clone_workflow(call: Call, workflow_id: Id, body: CloneRequest) -> Workflow:
+    """Copy a workflow, with its newest version or with all of them."""
+    return await call.platform.store.workflows.clone(call.owner, workflow_id, body)
+
+
+async def list_versions(call: Call, workflow_id: Id, query: VersionQuery) -> list[WorkflowVersion]:
+    """List the versions of a workflow, newest first."""
+    return await call.platform.store.workflows.versions(call.owner, workflow_id, query)
+
+
+async def add_version(call: Call, workflow_id: Id, body: NewVersion) -> WorkflowVersion:
+    """Keep another version of a workflow."""
+    return await call.platform.store.workflows.add_version(
+        call.owner,
+        workflow_id,
+        workflow=body.workflow,
+        workflow_api=body.workflow_api,
+        comment=body.comment,
+        preview_on=body.machine_id,
     )
-    return reply(await call.platform.store.workflows.list(call.owner, limit=limit, offset=offset))
 
 
-async def get_workflow(call: Call) -> web.Response:
-    versions = call.query_int("limit", default=1, maximum=100)
-    return reply(await call.platform.store.workflows.get(call.owner, call.id("workflow_id"), versions=versions))
+async def get_version(call: Call, workflow_id: Id, version: VersionNumber) -> WorkflowVersion:
+    """Read a version of a workflow by its number."""
+    return await call.platform.store.workflows.version(call.owner, workflow_id, version)
 
 
-ENDPOINTS: list[Endpoint[Handler]] = [
-    Endpoint("POST", "/workflow", create_workflow),
-    Endpoint("GET", "/workflows", list_workflows),
-    Endpoint("GET", "/workflow/{workflow_id}", get_workflow),
+async def get_version_by_id(call: Call, version_id: Id) -> WorkflowVersion:
+    """Read a version of any workflow by its id."""
+    return await call.platform.store.workflows.version_by_id(call.owner, version_id)
+
+
+ENDPOINTS: list[Endpoint] = [
+    Endpoint("GET", "/workflows", list_workflows, Access.READ),
+    Endpoint("POST", "/workflow", create_workflow, Access.WRITE, max_body_bytes=GRAPH_BYTES, may_miss=True),
+    Endpoint("GET", "/workflow/{workflow_id}", get_workflow, Access.READ),
+    Endpoint("PATCH", "/workflow/{workflow_id}", change_workflow, Access.WRITE),
+    Endpoint("DELETE", "/workflow/{workflow_id}", delete_workflow, Access.WRITE),
+    Endpoint("POST", "/workflow/{workflow_id}/clone", clone_workflow, Access.WRITE, is_body_optional=True),
+    Endpoint("GET", "/workflow/{workflow_id}/versions", list_versions, Access.READ),
+    Endpoint(
+        "POST", "/workflow/{workflow_id}/version", add_version, Access.WRITE, (Conflict,), max_body_bytes=GRAPH_BYTES
+    ),
+    Endpoint("GET", "/workflow/{workflow_id}/version/{version}", get_version, Access.READ),
+    Endpoint("GET", "/workflow-version/{version_id}", get_version_by_id, Access.READ),
 ]
