@@ -8,18 +8,26 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..errors import NotFound
+from ..models import Health, Workflow
 from ..settings import Connection
-from .contents import ContentCache, StoredFile
+from .assets import Assets
+from .changes import UNCHANGED
+from .contents import ContentCache, Uploaded
+from .deployments import Deployments
 from .files import Files
 from .http import Wire
+from .keys import Keys
+from .machines import Machines
 from .platform import Platform, Sleep, Timeouts
-from .resources import Deployments, Machines, Workflows
 from .runs import Runs
+from .transfers import Transfers
+from .workflows import Workflows
 
 if TYPE_CHECKING:
     from httpx import AsyncBaseTransport
 
-__all__ = ["Client", "ContentCache", "StoredFile", "Timeouts"]
+__all__ = ["UNCHANGED", "Client", "ContentCache", "Timeouts", "Uploaded"]
 
 
 class Client:
@@ -41,12 +49,26 @@ class Client:
     ) -> None:
         self.connection = connection
         self._wire = Wire(connect=timeouts.connect, transport=transport)
-        platform = Platform(connection, wire=self._wire, timeouts=timeouts, sleep=sleep)
+        self._platform = platform = Platform(connection, wire=self._wire, timeouts=timeouts, sleep=sleep)
+        transfers = Transfers(platform, wire=self._wire)
         self.deployments = Deployments(platform)
         self.workflows = Workflows(platform)
         self.machines = Machines(platform)
-        self.files = Files(platform, wire=self._wire, contents=contents or ContentCache(), sleep=sleep)
+        self.files = Files(platform, transfers=transfers, contents=contents or ContentCache())
+        self.assets = Assets(platform, transfers=transfers)
+        self.keys = Keys(platform)
         self.runs = Runs(platform, machines=self.machines, sleep=sleep, clock=clock)
+
+    async def health(self) -> Health:
+        """Whether the platform is there; raises ConnectionFailed or ServerError when it is not.
+
+        The hosted platform, which has no call for that, is asked for nothing in particular.
+        """
+        try:
+            return await self._platform.get("/health", Health)
+        except NotFound:
+            await self._platform.get("/workflows", list[Workflow], params={"limit": 0})
+            return Health()
 
     async def __aenter__(self) -> Client:
         return self

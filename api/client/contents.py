@@ -13,8 +13,8 @@ from enum import Enum
 
 
 @dataclass(frozen=True)
-class StoredFile:
-    """A file in the platform's store. `url` may hold a signature: show `file_id` instead."""
+class Uploaded:
+    """Where an upload has come to in the platform's store. `url` may hold a signature: show `file_id` instead."""
 
     url: str
     file_id: str
@@ -23,7 +23,7 @@ class StoredFile:
     """When `url` stops working, where it is known."""
 
     def __repr__(self) -> str:
-        return f"StoredFile(file_id={self.file_id!r}, size={self.size})"
+        return f"Uploaded(file_id={self.file_id!r}, size={self.size})"
 
 
 class UploadForm(str, Enum):
@@ -36,7 +36,7 @@ class UploadForm(str, Enum):
 
 
 _Key = tuple[str, str]
-_Upload = concurrent.futures.Future["StoredFile | None"]
+_Upload = concurrent.futures.Future["Uploaded | None"]
 
 
 def utc_now() -> datetime:
@@ -68,11 +68,11 @@ class ContentCache:
         self._lifetime = lifetime
         self._now = now
         self._lock = threading.Lock()
-        self._files: OrderedDict[_Key, tuple[StoredFile, datetime]] = OrderedDict()
+        self._files: OrderedDict[_Key, tuple[Uploaded, datetime]] = OrderedDict()
         self._uploads: dict[_Key, _Upload] = {}
         self._forms: dict[str, UploadForm] = {}
 
-    async def once(self, connection_id: str, digest: str, *, upload: Callable[[], Awaitable[StoredFile]]) -> StoredFile:
+    async def once(self, connection_id: str, digest: str, *, upload: Callable[[], Awaitable[Uploaded]]) -> Uploaded:
         """The file with this content, from the cache, from an upload in progress, or from a new `upload()`.
 
         When somebody else's upload fails or is cancelled, the caller does its own.
@@ -114,7 +114,7 @@ class ContentCache:
         with self._lock:
             self._forms[connection_id] = form
 
-    def _known(self, key: _Key) -> StoredFile | None:
+    def _known(self, key: _Key) -> Uploaded | None:
         file, valid_until = self._files.get(key, (None, None))
         if valid_until is None or valid_until - self._margin <= self._now():
             self._files.pop(key, None)
@@ -122,7 +122,7 @@ class ContentCache:
         self._files.move_to_end(key)
         return file
 
-    def _finish(self, key: _Key, own: _Upload, stored: StoredFile | None) -> None:
+    def _finish(self, key: _Key, own: _Upload, stored: Uploaded | None) -> None:
         with self._lock:
             del self._uploads[key]
             if stored:

@@ -20,9 +20,10 @@ from ..errors import (
     ServerError,
 )
 from ..events import Accepted, RunEvent, decode
-from ..models import CancelResult, Failure, Record, Run, RunQueued, RunStatus
+from ..models import CancelResult, Run, RunQueued, RunStatus
+from .history import failure_of
 from .http import Message
-from .outcome import Heard, error_of, failed, failure_in, settled
+from .outcome import Heard, error_of, failed, settled
 from .platform import Platform, Sleep
 
 log = logging.getLogger("outpost.runs")
@@ -227,20 +228,8 @@ class Following:
     async def _conclude(self, run: Run) -> Run:
         failure = run.error or self._heard.failure
         if run.status is RunStatus.FAILED and not failure:
-            failure = await self._failure_of(run)
+            failure = await failure_of(self._platform, run)
         return _unwrap(error_of(run, failure) or run)
-
-    async def _failure_of(self, run: Run) -> Failure | None:
-        """Why a run failed; the hosted platform keeps that in the raw outputs of a workflow's list of runs."""
-        if self._platform.is_outpost or not run.workflow_id:
-            return None
-        try:
-            runs = await self._platform.get(f"/workflow/{run.workflow_id}/runs", list[_RawRun], params={"limit": 20})
-        except (ApiError, ConnectionFailed) as error:
-            log.debug("no reason found for run %s: %s", run.id, error)
-            return None
-        outputs = [output for each in runs if each.id == run.id for output in each.outputs or []]
-        return next((failure for output in outputs if (failure := failure_in(output.data))), None)
 
     def _hear(self, event: RunEvent) -> None:
         if isinstance(event, Accepted) and self._heard.is_accepted:
@@ -273,15 +262,6 @@ class Following:
             f"Run {run_id} may still be going on, but the platform has not answered for {minutes:g} minutes: {error}",
             was_sent=True,
         )
-
-
-class _RawOutput(Record):
-    data: Any = None  # as the machine told it: files, errors, timings
-
-
-class _RawRun(Record):
-    id: str
-    outputs: list[_RawOutput] | None = None
 
 
 def _unwrap(end: Run | OutpostError) -> Run:

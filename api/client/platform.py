@@ -6,8 +6,9 @@ import asyncio
 import json
 import logging
 import random
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -19,13 +20,15 @@ from ..errors import (
     ConfigurationError,
     ConnectionFailed,
     InvalidInput,
+    NotFound,
+    NotSupported,
     OutpostError,
     RateLimited,
     ServerError,
     Unavailable,
     from_response,
 )
-from ..models import canonical_id
+from ..models import Health, canonical_id
 from ..settings import Connection
 from .http import Answer, Body, Message, Wire
 
@@ -33,10 +36,14 @@ log = logging.getLogger("outpost.client")
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[Any]]
+Params = Mapping[str, str | int | float | bool | None]
+"""A query string; what is None is left out."""
 
 MAX_RETRIES = 3
 LONGEST_RETRY_AFTER = 60.0
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_GATEWAY = (502, 503, 504)
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,25 @@ def checked_id(value: str) -> str:
         raise InvalidInput(str(error)) from None
 
 
+def checked_name(value: str) -> str:
+    """An id of a file, asset or key, which may have any letters and digits; InvalidInput when it is none."""
+    if not _NAME.fullmatch(value):
+        raise InvalidInput(f"{value[:80]!r} is not an id of the platform: it has letters, digits, _ and - only")
+    return value
+
+
+def checked_count(value: int, *, name: str) -> int:
+    """A number of rows; InvalidInput below 0. The hosted platform answers 500 to those."""
+    if value < 0:
+        raise InvalidInput(f"{name} is {value} and cannot be less than 0", input_id=name)
+    return value
+
+
 class Platform:
-    """The API of one platform. Everything here raises ApiError, ConnectionFailed or ConfigurationError."""
+    """The API of one platform.
+
+    Everything here raises ApiError, ConnectionFailed, ConfigurationError, or, before anything is sent, InvalidInput.
+    """
 
     def __init__(
         self,
@@ -120,11 +144,25 @@ class Platform:
         self._sleep = sleep
         self._chance = chance
 
-    async def get(self, path: str, kind: type[T], *, params: Mapping[str, str | int] | None = None) -> T:
+    async def knows_outpost(self) -> bool:
+        """Whether it is a server of this package; it is asked when nothing has been heard of it yet."""
+        if self.is_outpost is None:
+            with suppress(NotFound):
+                await self.get("/health", Health)
+        return bool(self.is_outpost)
+
+    async def require_outpost(self, deed: str, *, instead: str) -> None:
+        """Raise NotSupported on the hosted platform, before anything is sent that it would misunderstand."""
+        if not await self.knows_outpost():
+            raise NotSupported(f"{self.connection.origin} cannot {deed}. {instead}")
+
+    def is_vague(self, error: ServerError) -> bool:
+        """Whether it is the hosted platform's 500, which it also answers to what does not exist."""
+        return error.status == 500 and not self.is_outpost
+
+    async def get(self, path: str, kind: type[T], *, params: Params | None = None) -> T:
         """Read something."""
-        if params:
-            path = f"{path}?{urlencode(params)}"
-        return await self._record("GET", path, kind)
+        return await self._record("GET", _with_query(path, params), kind)
 
     async def post(
         self,
@@ -132,6 +170,7 @@ class Platform:
         kind: type[T],
         *,
         json: Mapping[str, Any] | None = None,  # the body's values are the caller's
+        params: Params | None = None,
         body: Body | None = None,
         content_type: str = "application/json",
         read: float | None = None,
@@ -140,7 +179,30 @@ class Platform:
         if json is not None:
             body = json_body(json)
         headers = {"Content-Type": content_type} if body else {}
+        path = _with_query(path, params)
         return await self._record("POST", path, kind, headers=headers, body=body, read=read or self.timeouts.submit)
+
+    async def patch(self, path: str, kind: type[T], *, json: Mapping[str, Any]) -> T:
+        """Change something, once."""
+        headers = {"Content-Type": "application/json"}
+        return await self._record("PATCH", path, kind, headers=headers, body=json_body(json), read=self.timeouts.submit)
+
+    async def delete(self, path: str, *, params: Params | None = None) -> None:
+        """Delete something. It may be gone when a request is repeated whose answer was lost; that is no error."""
+        was_sent = False
+
+        async def exchange() -> None:
+            nonlocal was_sent
+            try:
+                await self._exchange("DELETE", _with_query(path, params), read=self.timeouts.submit)
+            except ConnectionFailed as error:
+                was_sent = was_sent or error.was_sent
+                raise
+            except NotFound:
+                if not was_sent:
+                    raise
+
+        await self._retrying(exchange, method="DELETE")
 
     @asynccontextmanager
     async def stream(
@@ -180,12 +242,7 @@ class Platform:
         read: float | None = None,
     ) -> T:
         async def exchange() -> bytes:
-            async with AsyncExitStack() as stack:
-                sent = {"Accept": "application/json", **(headers or {})}
-                answer = await self._accepted(
-                    method, path, stack, headers=sent, body=body, read=read or self.timeouts.read
-                )
-                return await answer.read()
+            return await self._exchange(method, path, headers=headers, body=body, read=read or self.timeouts.read)
 
         data = await self._retrying(exchange, method=method)
         try:
@@ -194,6 +251,21 @@ class Platform:
             # The error would quote the answer, in which there may be presigned URLs.
             where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
             raise _wrong_shape(method, path, f"what it should, at {where!r}" if where else "JSON") from None
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        read: float,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+    ) -> bytes:
+        """One request, and the body of the answer if it is a good one."""
+        sent = {"Accept": "application/json", **(headers or {})}
+        async with AsyncExitStack() as stack:
+            answer = await self._accepted(method, path, stack, headers=sent, body=body, read=read)
+            return await answer.read()
 
     async def _accepted(
         self,
@@ -215,7 +287,7 @@ class Platform:
                 read=read,
             )
         )
-        self.is_outpost = self.is_outpost or "outpost-version" in answer.headers
+        self._recognise(answer)
         if 200 <= answer.status < 300:
             return answer
         if 300 <= answer.status < 400:
@@ -223,6 +295,12 @@ class Platform:
         reason = await answer.excerpt()
         await stack.aclose()
         raise from_response(answer.status, reason, method=method, path=path.partition("?")[0], headers=answer.headers)
+
+    def _recognise(self, answer: Answer) -> None:
+        if "outpost-version" in answer.headers:
+            self.is_outpost = True
+        elif self.is_outpost is None and answer.status not in _GATEWAY:
+            self.is_outpost = False  # A gateway that fails says nothing about who is behind it.
 
     async def _retrying(self, exchange: Callable[[], Awaitable[T]], *, method: str, is_keyed: bool = False) -> T:
         attempt, was_sent = 0, False
@@ -244,14 +322,25 @@ class Platform:
         await self._sleep(retry_delay(attempt, chance=self._chance(), retry_after=retry_after))
 
 
-def json_body(data: Mapping[str, Any]) -> Body:
-    """JSON to be sent; InvalidInput for what JSON cannot say."""
+def _with_query(path: str, params: Params | None) -> str:
+    given = {name: value for name, value in (params or {}).items() if value is not None}
+    spelled = {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
+    return f"{path}?{urlencode(spelled)}" if spelled else path
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """JSON in a text; InvalidInput for what JSON cannot say."""
     try:
-        return Body.of(json.dumps(data, allow_nan=False, separators=(",", ":")).encode())
+        return json.dumps(data, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError):
         raise InvalidInput(
             "A value cannot be sent as JSON: only texts, finite numbers, booleans and lists can"
         ) from None
+
+
+def json_body(data: Mapping[str, Any]) -> Body:
+    """JSON to be sent; InvalidInput for what JSON cannot say."""
+    return Body.of(json_text(data).encode())
 
 
 def _redirected(connection: Connection, answer: Answer) -> ConfigurationError:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import ApiError, ConnectionFailed, InvalidInput
+from ..errors import ApiError, Conflict, ConnectionFailed, InvalidInput, NotFound, RunError, RunLost
 from ..events import RunEvent, decode
-from ..models import CancelResult, Deployment, InputValue, Run, RunOutput, RunQueued, RunRequest
-from .following import Following, OnEvent, end
+from ..models import CancelResult, Deployment, InputValue, Run, RunOutput, RunQueued, RunRequest, RunStatus
+from .following import POLL_FACTOR, Following, OnEvent, end
+from .history import RunFilter, failure_of, list_runs
+from .machines import Machines
+from .outcome import error_of
 from .platform import Platform, Sleep, checked_id
-from .resources import Machines
 
 CLASSIC = "classic"
 """The type of the hosted platform's machines that it cannot stream from."""
+
+# Inside of the class `list` is its method.
+RunList = list[Run]
+OutputList = list[RunOutput]
 
 
 def ignore(event: RunEvent) -> None:
@@ -73,32 +79,129 @@ class Runs:
         finally:
             await end(task)
 
-    async def queue(self, deployment_id: str, inputs: Mapping[str, InputValue]) -> str:
-        """Submit a run and return its id at once."""
-        body = run_request(deployment_id, inputs)
+    async def queue(
+        self,
+        deployment_id: str,
+        inputs: Mapping[str, InputValue],
+        *,
+        webhook: str | None = None,
+        webhook_intermediate_status: bool = False,
+    ) -> str:
+        """Submit a run and return its id at once.
+
+        The platform tells every change of the run's status to the URL `webhook`, and its progress too if that is
+        wanted.
+        """
+        body = run_request(deployment_id, inputs, webhook=webhook, is_progress_told=webhook_intermediate_status)
         return (await self._platform.post("/run/deployment/queue", RunQueued, json=body)).run_id
 
-    async def sync(self, deployment_id: str, inputs: Mapping[str, InputValue]) -> list[RunOutput]:
-        """Submit a run and wait for its outputs. A failed run gives what it had put out before: prefer `execute`."""
-        body = run_request(deployment_id, inputs)
-        read = self._platform.timeouts.sync
-        return await self._platform.post("/run/deployment/sync", list[RunOutput], json=body, read=read)
+    async def sync(
+        self,
+        deployment_id: str,
+        inputs: Mapping[str, InputValue],
+        *,
+        webhook: str | None = None,
+        webhook_intermediate_status: bool = False,
+    ) -> OutputList:
+        """Submit a run and wait for its outputs. Prefer `execute`, which survives a connection that breaks.
 
-    async def stream(self, deployment_id: str, inputs: Mapping[str, InputValue]) -> AsyncGenerator[RunEvent, None]:
+        Raises RunFailed, RunCancelled, RunTimedOut; RunLost when the platform does not tell how it ended; ApiError when
+        the platform refuses the run; ConnectionFailed.
+        """
+        body = run_request(deployment_id, inputs, webhook=webhook, is_progress_told=webhook_intermediate_status)
+        read = self._platform.timeouts.sync
+        try:
+            outputs = await self._platform.post("/run/deployment/sync", OutputList, json=body, read=read)
+        except ApiError as error:
+            if not error.run_id:
+                raise
+            raise await self._end_of(error.run_id) or error from error
+        if not self._platform.is_outpost:
+            # The hosted platform answers the outputs of a failed run as if nothing had happened.
+            await self._check_success(outputs)
+        return outputs
+
+    async def stream(
+        self,
+        deployment_id: str,
+        inputs: Mapping[str, InputValue],
+        *,
+        webhook: str | None = None,
+        webhook_intermediate_status: bool = False,
+    ) -> AsyncGenerator[RunEvent, None]:
         """Submit a run and tell its events. To be closed by the caller; the hosted platform then cancels the run."""
-        body = run_request(deployment_id, inputs)
+        body = run_request(deployment_id, inputs, webhook=webhook, is_progress_told=webhook_intermediate_status)
         async with self._platform.stream("POST", "/run/deployment/stream", json=body) as messages:
             async for message in messages:
                 yield decode(message.name, message.data)
 
+    async def list(
+        self,
+        *,
+        workflow_id: str | None = None,
+        deployment_id: str | None = None,
+        status: RunStatus | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> RunList:
+        """Runs, newest first: of one workflow, of one deployment, with one status, or any of these together.
+
+        Only the hosted platform tells their outputs here; `get` always does.
+        Raises NotSupported on the hosted platform when neither a workflow nor a deployment is named.
+        """
+        wanted = RunFilter(
+            checked_id(workflow_id) if workflow_id else None,
+            checked_id(deployment_id) if deployment_id else None,
+            status,
+        )
+        return await list_runs(self._platform, wanted, limit=limit, offset=offset)
+
     async def get(self, run_id: str, *, queue_position: bool = True) -> Run:
         """A run as it is now. Raises NotFound."""
-        params = {"queue_position": "true"} if queue_position else {}
+        params = {"queue_position": queue_position or None}
         return await self._platform.get(f"/run/{checked_id(run_id)}", Run, params=params)
 
     async def cancel(self, run_id: str) -> CancelResult:
-        """Cancel one run. Raises NotFound, also for runs that the hosted platform cannot cancel."""
-        return await self._platform.post(f"/run/{checked_id(run_id)}/cancel", CancelResult)
+        """Cancel one run; again is no error. Raises NotFound.
+
+        Raises Conflict when it has ended otherwise, and for runs that the hosted platform cannot cancel.
+        """
+        run_id = checked_id(run_id)
+        try:
+            return await self._platform.post(f"/run/{run_id}/cancel", CancelResult)
+        except NotFound as error:
+            if self._platform.is_outpost:
+                raise
+            # The hosted platform says so of every run that it did not start on a serverless machine by a queue.
+            return _not_cancelled(await self.get(run_id, queue_position=False), error)
+
+    async def _check_success(self, outputs: Sequence[RunOutput]) -> None:
+        """Raise the error that the end of a synchronous run is, if it is one."""
+        run_id = next((output.run_id for output in outputs if output.run_id), None)
+        if run_id is None:
+            raise RunLost(
+                "The platform answered neither an output nor which run it was, as it does when a run fails. "
+                "Look at its list of runs, or execute the deployment, which tells more.",
+                run_id=None,
+            )
+        if error := await self._end_of(run_id):
+            raise error
+
+    async def _end_of(self, run_id: str) -> RunError | None:
+        """The error that the end of a run is; None for success. The record of the end may come a little later."""
+        timeouts = self._platform.timeouts
+        until, delay = self._clock() + timeouts.settle, timeouts.poll_first
+        while not (run := await self.get(run_id, queue_position=False)).status.is_terminal:
+            if self._clock() >= until:
+                return RunLost(
+                    f"The platform answered outputs of run {run_id} and does not record that it ended. "
+                    "Give its workflow a node that saves an output at its end.",
+                    run_id=run_id,
+                )
+            await self._sleep(delay)
+            delay = min(delay * POLL_FACTOR, timeouts.poll_last)
+        is_failed = run.status is RunStatus.FAILED
+        return error_of(run, await failure_of(self._platform, run) if is_failed else run.error)
 
     async def _is_classic(self, deployment: Deployment) -> bool:
         """Whether the run must be queued and polled, because the platform cannot stream from its machine."""
@@ -111,18 +214,41 @@ class Runs:
         return kind == CLASSIC
 
 
-def run_request(deployment_id: str, inputs: Mapping[str, InputValue]) -> dict[str, Any]:
+def run_request(
+    deployment_id: str, inputs: Mapping[str, InputValue], *, webhook: str | None = None, is_progress_told: bool = False
+) -> dict[str, Any]:
     """The body of a submission. Raises InvalidInput for a value that the platform cannot take."""
     try:
-        request = RunRequest(deployment_id=checked_id(deployment_id), inputs=dict(inputs))
+        request = RunRequest(deployment_id=checked_id(deployment_id), inputs=dict(inputs), webhook=webhook)
     except ValidationError as error:
-        location = error.errors(include_input=False, include_url=False)[0]["loc"]
-        input_id = str(location[1]) if len(location) > 1 else None
-        raise InvalidInput(
-            f"The input {input_id!r} is not a text, number, boolean or list, and nothing else can be sent",
-            input_id=input_id,
-        ) from None
-    return request.model_dump()
+        raise _unsendable(error) from None
+    body = {"deployment_id": request.deployment_id, "inputs": request.inputs}
+    if webhook:
+        # The API's documentation calls it webhook_url and the hosted platform webhook, which ignores the other name.
+        body |= {"webhook": webhook, "webhook_url": webhook, "webhook_intermediate_status": is_progress_told}
+    return body
+
+
+def _unsendable(error: ValidationError) -> InvalidInput:
+    location = error.errors(include_input=False, include_url=False)[0]["loc"]
+    if location[0] != "inputs":
+        return InvalidInput("The webhook is not an http:// or https:// URL", input_id="webhook")
+    input_id = str(location[1]) if len(location) > 1 else None
+    return InvalidInput(
+        f"The input {input_id!r} is not a text, number, boolean or list, and nothing else can be sent",
+        input_id=input_id,
+    )
+
+
+def _not_cancelled(run: Run, error: NotFound) -> CancelResult:
+    """What it means that the hosted platform does not find a run to cancel that is there."""
+    if run.status is RunStatus.CANCELLED:
+        return CancelResult(message="The run is cancelled")
+    if run.status.is_terminal:
+        raise Conflict(f"Run {run.id} has already ended with the status {run.status.value}") from error
+    raise Conflict(
+        f"Run {run.id} goes on: the platform cancels only what was queued on one of its serverless machines. ({error})"
+    ) from error
 
 
 async def _uninterrupted(work: Coroutine[Any, Any, None], *, timeout: float) -> None:
