@@ -1,10 +1,12 @@
-"""A graph on a built-in machine, put there without the API."""
+"""Graphs and machines, put where a platform finds them without the API."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from comfyui_outpost.api.models import Deployment
+from comfyui_outpost.api.server.machines import Machine, MachineFactory
 from comfyui_outpost.api.server.store import Store
 from comfyui_outpost.api.server.store.keys import Owner
 
@@ -20,5 +22,13 @@ async def deploy(store: Store, owner: Owner, *, graph: dict[str, Any], name: str
         machine_id=machine_id,
         environment="production",
         name=name,
-        run_timeout=None,
     )
+
+
+def kinds_of(machines: Mapping[str, Machine]) -> dict[str, MachineFactory]:
+    """Factories that give these machines, whatever the settings are."""
+
+    def factory(machine: Machine) -> MachineFactory:
+        return lambda _: machine
+
+    return {name: factory(machine) for name, machine in machines.items()}

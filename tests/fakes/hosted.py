@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from email.parser import BytesParser
-from email.policy import HTTP
+import json
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
 from . import recordings
+from .hosted_library import HostedLibrary
+from .hosted_resources import Crash, HostedDeployments, HostedMachines, HostedWorkflows
 from .serving import KEY, Log, reset
 
 STREAMED_RUNS = {
@@ -26,9 +28,11 @@ class HostedPlatform:
 
     def __init__(self) -> None:
         self.log = Log()
-        self.deployment: dict[str, Any] = recordings.body("get_deployment_deployment_id", "ok")
-        self.machine: dict[str, Any] = recordings.body("get_machine_machine_id", "ok")
-        self.machine["type"] = "comfy-deploy-serverless"
+        self.machines = HostedMachines()
+        self.workflows = HostedWorkflows(self.machines)
+        self.deployments = HostedDeployments(self.machines)
+        self.library = HostedLibrary()
+        self.deployment, self.machine = self.deployments.deployment, self.machines.machine
         self.stream = recordings.stream("ok")
         self.stays_open = False
         """Whether the stream stays open, and silent, after its last recorded byte."""
@@ -38,6 +42,11 @@ class HostedPlatform:
         self.states: list[dict[str, Any]] = []
         """States of the run that the next polls see before they see `run`."""
         self.runs_of_workflow: list[Any] = []
+        self.sync_outputs: list[Any] = recordings.body("post_run_deployment_sync", "ok")
+        """The answer of the next synchronous run."""
+        self.keys: dict[str, dict[str, Any]] = {}
+        self.on_submission: Callable[[], object] = lambda: None
+        """Done when a run is submitted, before it begins."""
         self.stream_was_closed = asyncio.Event()
         self.stream_was_sent = asyncio.Event()
         self._dropped: set[object] = set()
@@ -46,15 +55,12 @@ class HostedPlatform:
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._as_recorded])
         router = app.router
-        router.add_get("/api/deployment/{id}", self._deployment)
-        router.add_get("/api/deployments", self._deployments)
-        router.add_post("/api/deployment", self._create_deployment)
-        router.add_get("/api/machine/{id}", self._machine)
-        router.add_get("/api/machines", self._machines)
-        router.add_post("/api/workflow", self._create_workflow)
-        router.add_get("/api/workflow/{id}", self._workflow)
+        for part in (self.library, self.machines, self.workflows, self.deployments):
+            app.add_routes(part.routes())
+        router.add_get("/api/platform/api-keys", self._keys)
+        router.add_delete("/api/platform/api-keys/{id}", self._revoke)
         router.add_get("/api/workflow/{id}/runs", self._workflow_runs)
-        router.add_post("/api/file/upload", self._upload)
+        router.add_get("/api/deployment/{id}/runs", self._deployment_runs)
         router.add_post("/api/run/deployment/stream", self._stream)
         router.add_post("/api/run/deployment/queue", self._queue)
         router.add_post("/api/run/deployment/sync", self._sync)
@@ -68,65 +74,37 @@ class HostedPlatform:
         if request.transport in self._dropped:
             reset(request)
             return web.Response()
-        if request.headers.get("Authorization") != f"Bearer {KEY}":
+        is_store = request.path.startswith("/store/")
+        if not is_store and request.headers.get("Authorization") != f"Bearer {KEY}":
             return web.json_response({"detail": "Invalid or missing token"}, status=401)
-        return await handler(request)
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return web.json_response({"detail": "Not Found"}, status=404)
+        except Crash:
+            # A text, after which the connection is dead although nothing says so.
+            self._dropped.add(request.transport)
+            return web.Response(status=500, text="Internal Server Error")
 
-    def crash(self, request: web.Request) -> web.Response:
-        """An unhandled error: a text, after which the connection is dead although nothing says so."""
-        self._dropped.add(request.transport)
-        return web.Response(status=500, text="Internal Server Error")
+    async def _keys(self, request: web.Request) -> web.Response:
+        return web.json_response(list(self.keys.values()))
 
-    async def _deployment(self, request: web.Request) -> web.Response:
-        if request.match_info["id"] != self.deployment["id"]:
-            return web.json_response({"detail": "Internal server error"}, status=500)
-        return web.json_response(self.deployment)
-
-    async def _deployments(self, request: web.Request) -> web.Response:
-        other = recordings.body("get_deployment_deployment_id", "input_types of many")
-        is_fluid = request.query.get("is_fluid") == "true"
-        return web.json_response([other] if is_fluid else [self.deployment])
-
-    async def _create_deployment(self, request: web.Request) -> web.Response:
-        wanted = {"workflow_version_id", "workflow_id", "environment"}
-        if not wanted <= set(await request.json()):
-            return web.json_response(recordings.body("post_deployment", "the documented"), status=422)
-        return web.json_response(recordings.body("post_deployment", "ok"))
-
-    async def _machine(self, request: web.Request) -> web.Response:
-        return web.json_response(self.machine)
-
-    async def _machines(self, request: web.Request) -> web.Response:
-        if request.query.get("limit") == "-1":
-            return self.crash(request)
-        return web.json_response(recordings.body("get_machines", "default"))
-
-    async def _create_workflow(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        if not isinstance(body["workflow_json"], str) or not isinstance(body["workflow_api"], str):
-            return web.json_response({"detail": []}, status=422)
-        return web.json_response({"workflow_id": self.deployment["workflow_id"], "machine_id": None})
-
-    async def _workflow(self, request: web.Request) -> web.Response:
-        return web.json_response(recordings.body("get_workflow_workflow_id", "ok"))
+    async def _revoke(self, request: web.Request) -> web.Response:
+        if not self.keys.pop(request.match_info["id"], None):
+            return web.json_response({"detail": "API key not found"}, status=404)
+        return web.json_response({"message": "API key deleted"})
 
     async def _workflow_runs(self, request: web.Request) -> web.Response:
-        return web.json_response(self.runs_of_workflow)
+        limit, offset = int(request.query["limit"]), int(request.query.get("offset", 0))
+        return web.json_response(self.runs_of_workflow[offset:][:limit])
 
-    async def _upload(self, request: web.Request) -> web.Response:
-        if not request.content_type.startswith("multipart/"):
-            return web.json_response(recordings.body("post_file_upload", "the documented"), status=422)
-        head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
-        form = BytesParser(policy=HTTP).parsebytes(head + await request.read())
-        [part] = form.iter_parts()
-        assert part.get_param("name", header="Content-Disposition") == "file"
-        name = part.get_filename() or ""
-        if name.endswith(".txt"):
-            return web.json_response({"detail": "Unsupported file type"}, status=400)
-        self.uploaded = part.get_payload(decode=True)
-        return web.json_response({**recordings.body("post_file_upload", "multipart"), "file_name": name})
+    async def _deployment_runs(self, request: web.Request) -> web.Response:
+        status = request.query.get("status")
+        rows = [row for row in self.runs_of_workflow if status in (None, row["status"])]
+        return web.json_response({"data": rows, "meta": {"limit": 60, "offset": 0}})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
+        self.on_submission()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
         try:
@@ -145,12 +123,14 @@ class HostedPlatform:
         return web.json_response({"run_id": self.run["id"]})
 
     async def _sync(self, request: web.Request) -> web.Response:
-        return web.json_response(recordings.body("post_run_deployment_sync", "ok"))
+        return web.json_response(self.sync_outputs)
 
     async def _run(self, request: web.Request) -> web.Response:
         if request.match_info["id"] != self.run["id"]:
             return web.json_response({"detail": "Run not found"}, status=404)
-        return web.json_response(self.run | (self.states.pop(0) if self.states else {}))
+        run = json.dumps(self.run | (self.states.pop(0) if self.states else {}))
+        text = run.replace("https://bucket.example/", f"http://{request.host}/store/")
+        return web.Response(text=text, content_type="application/json")
 
     async def _cancel(self, request: web.Request) -> web.Response:
         detail = recordings.body("post_run_run_id_cancel", "running classic run")

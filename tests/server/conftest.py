@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from comfyui_outpost.tests.fakes.backings import NO_POSTGRES, POSTGRES_VARIABLE, Backing, Local, Remote
 
 from .talking import SIGNED, Talker, talkers
 
 LOGGERS = ("outpost", "aiohttp", "asyncio")
+
+
+@pytest.fixture(scope="session")
+def remote(request: pytest.FixtureRequest) -> Remote:
+    if not os.environ.get(POSTGRES_VARIABLE):
+        pytest.skip(NO_POSTGRES)
+    return Remote.of_environment(request.getfixturevalue("buckets"))
+
+
+@pytest.fixture(params=["local", "remote"])
+def backing(request: pytest.FixtureRequest) -> Backing:
+    """Every test of the server runs with SQLite and a folder, and with PostgreSQL and a bucket."""
+    return Local() if request.param == "local" else request.getfixturevalue("remote")
 
 
 @pytest.fixture
@@ -34,6 +51,20 @@ def stranger(people: dict[str, Talker]) -> Talker:
 @pytest.fixture
 def guest(people: dict[str, Talker]) -> Talker:
     return people["guest"]
+
+
+@pytest.fixture
+def as_owner(start_platform, tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Talker]]:
+    """Starts a platform with other settings; gives its owner: `async with as_owner(max_file_bytes=10) as owner`."""
+
+    @asynccontextmanager
+    async def start(**settings: Any) -> AsyncGenerator[Talker, None]:
+        async with start_platform(**settings) as platform:
+            key = platform.owner.api_key
+            async with talkers(platform.url, key, secrets=[key, str(tmp_path)]) as (owner,):
+                yield owner
+
+    return start
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ class ScriptedMachine:
         self.began: list[str] = []
         self.stopped: list[str] = []
         """The runs that were cancelled while they worked."""
+        self.is_closed = False
 
     async def run(self, job: Job, emit: Emit) -> None:
         self.began.append(job.run_id)
@@ -29,6 +30,9 @@ class ScriptedMachine:
 
     async def health(self) -> None:
         """It can always take a run."""
+
+    async def close(self) -> None:
+        self.is_closed = True
 
 
 async def work_for_ever(job: Job, emit: Emit) -> None:

@@ -14,13 +14,15 @@ from comfyui_outpost.api.models import RunRequest, RunStatus
 from comfyui_outpost.api.server.config import ServerConfig
 from comfyui_outpost.api.server.dispatcher import Dispatcher
 from comfyui_outpost.api.server.feed import Feed
-from comfyui_outpost.api.server.objects import Objects
+from comfyui_outpost.api.server.machines import Emit, Job
+from comfyui_outpost.api.server.objects import Folder, Objects
+from comfyui_outpost.api.server.pool import MachinePool
 from comfyui_outpost.api.server.store import Store, open_store
 from comfyui_outpost.api.server.store.keys import Owner
-from comfyui_outpost.api.server.store.runs import MAX_ATTEMPTS, NewOutput
-from comfyui_outpost.tests.fakes.deploying import deploy
+from comfyui_outpost.api.server.store.work import MAX_ATTEMPTS, NewOutput
+from comfyui_outpost.tests.fakes.deploying import deploy, kinds_of
 
-from .graphs import ECHO, sleep
+from .graphs import ECHO, node, sleep
 from .machines import ScriptedMachine, picture, put_out_text, work_for_ever
 from .talking import talkers
 
@@ -52,10 +54,12 @@ class World:
     deployment_id: str
     folder: Path
 
-    async def queue(self) -> str:
-        deployment = await self.store.deployments.get(self.owner, self.deployment_id)
-        request = RunRequest(deployment_id=self.deployment_id)
-        return await self.store.runs.create(self.owner, deployment, request=request, run_timeout=3600)
+    async def queue(self, deployment_id: str | None = None, inputs: dict[str, str] | None = None) -> str:
+        deployment = await self.store.deployments.runnable(self.owner, deployment_id or self.deployment_id)
+        request = RunRequest(deployment_id=deployment.id, inputs=inputs or {})
+        return await self.store.runs.create(
+            self.owner, deployment, request=request, inputs=request.inputs, run_timeout=3600
+        )
 
     async def status(self, run_id: str) -> str:
         return (await self.store.runs.get(self.owner, run_id)).status.value
@@ -65,13 +69,17 @@ class World:
         events = await self.store.runs.events(run_id, after=0)
         return [payload["data"]["status"] for _, payload in events if payload.get("event") == "status"]
 
+    def feed(self) -> Feed:
+        return Feed(self.store.runs.events, keep_alive_seconds=15)
+
     def dispatcher(self, machine: ScriptedMachine, *, feed: Feed | None = None) -> Dispatcher:
         config = ServerConfig(self.folder, lease_seconds=LEASE)
-        objects = Objects(self.folder / "objects", bytes(32))
-        return Dispatcher(self.store, feed or Feed(), objects=objects, machines={"builtin": machine}, config=config)
+        machines = MachinePool(kinds_of({"builtin": machine}))
+        objects = Objects(Folder(self.folder / "objects"), bytes(32))
+        return Dispatcher(self.store, feed or self.feed(), objects=objects, machines=machines, config=config)
 
     async def claim(self):
-        claimed = await self.store.runs.claim(self.machine_id, seconds=LEASE)
+        claimed = await self.store.work.claim(self.machine_id, seconds=LEASE)
         assert claimed is not None
         return claimed
 
@@ -80,7 +88,8 @@ class World:
 async def world(tmp_path: Path) -> AsyncGenerator[World, None]:
     store, clock = await open_store(f"sqlite:///{tmp_path / 'db.sqlite'}"), Clock()
     store.database.now = clock
-    owner, _ = await store.keys.create("a key")
+    holder, _ = await store.keys.create("a key")
+    owner = holder.owner
     deployment = await deploy(store, owner, graph=ECHO, name="echo", slots=2)
     yield World(store, clock, owner, str(deployment.machine_id), deployment.id, tmp_path)
     await store.database.close()
@@ -148,11 +157,69 @@ class TestSlots:
         assert first.began
         assert second.began
 
-    async def test_twenty_claims_at_once_give_twenty_runs(self, world: World):
+    async def test_twenty_claims_at_once_give_a_run_to_each_slot_and_no_run_twice(self, world: World):
         runs = [await world.queue() for _ in range(20)]
-        claims = await asyncio.gather(*(world.claim() for _ in range(20)))
-        assert sorted(claim.id for claim in claims) == sorted(runs)
-        assert await world.store.runs.claim(world.machine_id, seconds=LEASE) is None
+        claiming = (world.store.work.claim(world.machine_id, seconds=LEASE) for _ in range(20))
+        claimed = [run.id for run in await asyncio.gather(*claiming) if run]
+        assert len(claimed) == 2
+        assert set(claimed) == set(runs[:2])
+
+    async def test_a_run_whose_input_has_a_dot_in_its_name_runs_like_any_other(self, world: World):
+        """The names of some nodes' inputs have one, and node ids of subgraphs have other signs."""
+        graph = {"5:3": node("PreviewAny", **{"source.first": "before"})}
+        deployment = await deploy(world.store, world.owner, graph=graph, name="dotted", slots=1)
+        seen: list[str] = []
+
+        async def look(job: Job, emit: Emit) -> None:
+            seen.append(job.workflow_api["5:3"]["inputs"]["source.first"])
+
+        run_id = await world.queue(deployment.id, {"5:3.source.first": "after"})
+        async with at_work(world.dispatcher(ScriptedMachine(look))):
+            await ended(world, run_id)
+        assert await world.status(run_id) == "success"
+        assert seen == ["after"]
+
+    async def test_a_run_at_work_on_a_machine_that_is_deleted_ends_with_the_reason_when_its_server_stops(
+        self, world: World
+    ):
+        run_id = await world.queue()
+        claimed = await world.claim()
+        await world.store.machines.delete(world.owner, world.machine_id, force=True)
+        assert await world.status(run_id) == "started"
+        await world.store.work.release(claimed)
+        run = await world.store.runs.get(world.owner, run_id)
+        assert run.status is RunStatus.FAILED
+        assert "machine was deleted" in str(run.error)
+
+    async def test_a_moment_without_a_database_at_its_end_does_not_execute_a_run_again(
+        self, world: World, expect_log, monkeypatch
+    ):
+        expect_log("could not be written down; it is tried again")
+        advance, failures = world.store.work.advance, [OSError("the disk is away")]
+
+        async def fail_once(run, status, **options):
+            if status is RunStatus.SUCCESS and failures:
+                raise failures.pop()
+            return await advance(run, status, **options)
+
+        monkeypatch.setattr(world.store.work, "advance", fail_once)
+        run_id, machine = await world.queue(), ScriptedMachine(put_out_text)
+        async with at_work(world.dispatcher(machine)):
+            await ended(world, run_id)
+        assert await world.status(run_id) == "success"
+        assert machine.began == [run_id]
+
+    async def test_a_machine_that_gives_up_by_itself_fails_the_run(self, world: World, expect_log):
+        expect_log("the machine failed")
+
+        async def give_up(job: Job, emit: Emit) -> None:
+            raise asyncio.CancelledError
+
+        run_id, machine = await world.queue(), ScriptedMachine(give_up)
+        async with at_work(world.dispatcher(machine)):
+            await ended(world, run_id)
+        assert await world.status(run_id) == "failed"
+        assert machine.began == [run_id]
 
     async def test_a_machine_of_a_kind_that_this_server_lacks_gets_nothing(self, world: World):
         other = await world.store.machines.add(world.owner, name="other", kind="unheard-of", slots=5)
@@ -166,10 +233,10 @@ class TestLeases:
     async def test_a_run_whose_server_is_gone_is_begun_again_when_its_lease_has_run_out(self, world: World):
         run_id = await world.queue()
         gone = await world.claim()
-        assert await world.store.runs.recover() == []
+        assert await world.store.work.recover() == []
         world.clock.pass_seconds(LEASE + 1)
-        assert await world.store.runs.recover() == [run_id]
-        assert await world.store.runs.recover() == []
+        assert await world.store.work.recover() == [run_id]
+        assert await world.store.work.recover() == []
         again = await world.claim()
         assert (again.id, again.lease != gone.lease) == (run_id, True)
 
@@ -178,28 +245,28 @@ class TestLeases:
         claimed = await world.claim()
         for _ in range(5):
             world.clock.pass_seconds(LEASE - 1)
-            assert await world.store.runs.renew([claimed.lease], seconds=LEASE) == {claimed.lease: False}
-            assert await world.store.runs.recover() == []
+            assert await world.store.work.renew([claimed.lease], seconds=LEASE) == {claimed.lease: False}
+            assert await world.store.work.recover() == []
 
     async def test_whoever_lost_the_lease_can_change_nothing_any_more(self, world: World):
         run_id = await world.queue()
         late = await world.claim()
         world.clock.pass_seconds(LEASE + 1)
-        await world.store.runs.recover()
+        await world.store.work.recover()
         current = await world.claim()
         before = await world.store.runs.events(run_id, after=0)
         output = NewOutput("1", "PreviewAny", None, {"text": ["late"]})
-        await world.store.runs.add_output(late, output)
-        assert not await world.store.runs.advance(late, RunStatus.RUNNING)
-        assert not await world.store.runs.advance(late, RunStatus.FAILED)
-        await world.store.runs.release(late)
-        assert await world.store.runs.renew([late.lease], seconds=LEASE) == {}
+        await world.store.work.add_output(late, output)
+        assert not await world.store.work.advance(late, RunStatus.RUNNING)
+        assert not await world.store.work.advance(late, RunStatus.FAILED)
+        await world.store.work.release(late)
+        assert await world.store.work.renew([late.lease], seconds=LEASE) == {}
         assert await world.store.runs.events(run_id, after=0) == before
         assert await world.store.runs.outputs(run_id) == []
-        assert await world.store.runs.advance(current, RunStatus.RUNNING)
+        assert await world.store.work.advance(current, RunStatus.RUNNING)
 
     async def test_a_server_that_was_away_too_long_stops_its_run_and_the_other_ends_it(self, world: World, expect_log):
-        expect_log("was taken over by another server process")
+        expect_log("is left to other server processes: its lease could not be kept")
         slow, quick = ScriptedMachine(work_for_ever), ScriptedMachine(put_out_text)
         run_id = await world.queue()
         first, second = world.dispatcher(slow), world.dispatcher(quick)
@@ -223,33 +290,33 @@ class TestLeases:
         run_id = await world.queue()
         claimed = await world.claim()
         world.clock.pass_seconds(LEASE + 1)
-        recover_one = world.store.runs._recover_one
+        recover_one = world.store.work._recover_one
 
         async def renew_first(row):
-            await world.store.runs.renew([claimed.lease], seconds=LEASE)
+            await world.store.work.renew([claimed.lease], seconds=LEASE)
             return await recover_one(row)
 
-        world.store.runs._recover_one = renew_first
-        assert await world.store.runs.recover() == []
+        world.store.work._recover_one = renew_first
+        assert await world.store.work.recover() == []
         assert await world.status(run_id) == "started"
-        assert await world.store.runs.advance(claimed, RunStatus.RUNNING)
+        assert await world.store.work.advance(claimed, RunStatus.RUNNING)
 
     async def test_a_run_that_takes_its_server_down_is_not_begun_for_ever(self, world: World):
         run_id = await world.queue()
         for _ in range(MAX_ATTEMPTS):
             assert (await world.claim()).id == run_id
             world.clock.pass_seconds(LEASE + 1)
-            await world.store.runs.recover()
+            await world.store.work.recover()
         run = await world.store.runs.get(world.owner, run_id)
         assert run.status is RunStatus.FAILED
         assert run.error is not None
         assert run.error.message == "The server stopped 3 times while it worked on this run; it is not tried again."
-        assert await world.store.runs.claim(world.machine_id, seconds=LEASE) is None
+        assert await world.store.work.claim(world.machine_id, seconds=LEASE) is None
 
     async def test_stopping_a_server_properly_does_not_count_as_an_attempt(self, world: World):
         run_id = await world.queue()
         for _ in range(MAX_ATTEMPTS + 2):
-            await world.store.runs.release(await world.claim())
+            await world.store.work.release(await world.claim())
         assert await world.status(run_id) == "queued"
 
     async def test_a_run_that_was_to_be_cancelled_when_its_server_died_is_cancelled(self, world: World):
@@ -257,7 +324,7 @@ class TestLeases:
         await world.claim()
         await world.store.runs.request_cancel(run_id)
         world.clock.pass_seconds(LEASE + 1)
-        assert await world.store.runs.recover() == []
+        assert await world.store.work.recover() == []
         assert await world.status(run_id) == "cancelled"
 
     async def test_a_cancellation_reaches_the_server_that_works_on_the_run_with_its_lease(self, world: World):
@@ -273,9 +340,9 @@ class TestLeases:
     async def test_outputs_of_an_attempt_that_was_lost_are_forgotten(self, world: World):
         run_id = await world.queue()
         claimed = await world.claim()
-        await world.store.runs.add_output(claimed, NewOutput("1", "PreviewAny", None, {"text": ["first"]}))
+        await world.store.work.add_output(claimed, NewOutput("1", "PreviewAny", None, {"text": ["first"]}))
         world.clock.pass_seconds(LEASE + 1)
-        await world.store.runs.recover()
+        await world.store.work.recover()
         assert await world.store.runs.outputs(run_id) == []
 
 
@@ -332,28 +399,28 @@ class TestTrouble:
         assert [await world.status(run_id) for run_id in runs] == ["failed", "success"]
 
     async def test_a_database_that_is_away_for_a_moment_loses_no_run(self, world: World, expect_log, monkeypatch):
-        expect_log("the dispatcher could not reach its database; it tries again")
-        claim = world.store.runs.claim
+        expect_log("a step of the dispatcher failed; it tries again")
+        claim = world.store.work.claim
 
         async def fail_once(*arguments, **options):
             monkeypatch.undo()
             raise OSError("the disk is away")
 
-        monkeypatch.setattr(world.store.runs, "claim", fail_once)
+        monkeypatch.setattr(world.store.work, "claim", fail_once)
         run_id = await world.queue()
         async with at_work(world.dispatcher(ScriptedMachine(put_out_text))) as dispatcher:
-            await until(lambda: world.store.runs.claim == claim)
+            await until(lambda: world.store.work.claim == claim)
             dispatcher.wake()
             await ended(world, run_id)
         assert await world.status(run_id) == "success"
 
     async def test_nothing_is_left_in_memory_after_a_run(self, world: World):
-        feed, machine = Feed(), ScriptedMachine(put_out_text)
+        feed, machine = world.feed(), ScriptedMachine(put_out_text)
         run_id = await world.queue()
         async with at_work(world.dispatcher(machine, feed=feed)) as dispatcher:
             await ended(world, run_id)
             await until(lambda: not dispatcher._active)
-            assert (feed._live, feed._subscriptions) == ({}, {})
+            assert (feed._live, feed._tails) == ({}, {})
 
 
 async def test_a_run_whose_cancellation_was_accepted_never_comes_back(start_platform):

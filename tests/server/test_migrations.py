@@ -33,7 +33,7 @@ async def test_migrating_again_changes_nothing_and_keeps_what_is_there(tmp_path:
     await store.database.close()
     for _ in range(2):
         store = await open_store(url)
-        assert await store.keys.owner_of(key) == owner
+        assert await store.keys.holder_of(key) == owner
         await store.database.close()
 
 

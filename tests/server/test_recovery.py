@@ -2,98 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import re
 import signal
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
 from .graphs import ECHO, sleep
+from .process import Server, started
 from .talking import TERMINAL, Talker, talkers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 
 
-@dataclass
-class Server:
-    """A server process, as a user starts it."""
-
-    process: asyncio.subprocess.Process
-    url: str
-    output: list[str]
-    """What it has said so far, on both of its outputs."""
-
-    @property
-    def api_key(self) -> str | None:
-        """The key that its first start has shown."""
-        found = re.findall(r"outpost_[\w-]{40,}", "".join(self.output))
-        assert len(found) <= 1, "a key is shown once"
-        return found[0] if found else None
-
-    async def end(self, number: int) -> int:
-        """Send a signal and wait for the end; the exit code."""
-        self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), 20)
-
-
-def command(data: Path) -> list[str]:
-    """What a user types, with any free port."""
-    program = [sys.executable, "-W", "error", "-m", "comfyui_outpost.api.cli"]
-    return [*program, "serve", "--port", "0", "--data", str(data)]
-
-
 @asynccontextmanager
 async def server(data: Path) -> AsyncGenerator[Server, None]:
-    """A server process on a folder; it is killed at the end of the block if it is still there."""
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        "-m",
-        "comfyui_outpost.api.cli",
-        "serve",
-        "--port",
-        "0",
-        "--data",
-        str(data),
-    ]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=data.parent,
-        env={"PATH": os.environ["PATH"], "HOME": str(data.parent), "PYTHONUNBUFFERED": "1"},
-    )
-    output: list[str] = []
-    reading = asyncio.create_task(_read(process, output))
-    try:
-        await asyncio.wait_for(_until(lambda: " serves http" in "".join(output) or reading.done()), 20)
-        (url,) = re.findall(r" serves (http://\S+)", "".join(output)) or pytest.fail("".join(output))
-        yield Server(process, url, output)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await reading
-    assert "Traceback" not in "".join(output)
-
-
-async def _read(process: asyncio.subprocess.Process, output: list[str]) -> None:
-    assert process.stdout is not None
-    while line := await process.stdout.readline():
-        output.append(line.decode())
-
-
-async def _until(condition) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
+    """A server process that serves."""
+    async with started(data) as found:
+        await found.begin()
+        yield found
 
 
 @asynccontextmanager
@@ -102,15 +32,10 @@ async def talking(at: Server, key: str) -> AsyncGenerator[Talker, None]:
         yield owner
 
 
-async def _first_key(at: Server) -> str:
-    await asyncio.wait_for(_until(lambda: at.api_key), 20)
-    return str(at.api_key)
-
-
 async def test_after_a_kill_every_run_ends_once_and_a_stream_resumes(tmp_path: Path):
     data = tmp_path / "data"
     async with server(data) as first:
-        key = await _first_key(first)
+        key = str(first.api_key)
         async with talking(first, key) as owner:
             finished = await owner.queue(await owner.deploy(ECHO), {"text": "before"})
             before = await owner.end_of(finished)
@@ -150,13 +75,13 @@ async def test_after_a_kill_every_run_ends_once_and_a_stream_resumes(tmp_path: P
         assert await second.end(signal.SIGTERM) == 0
     for said in (first.output[-1:], second.output):
         assert key not in "".join(said)
-    assert not list(data.rglob("*.part"))
+    assert not list((data / "objects").glob(".parts/*"))
 
 
 async def test_a_server_that_is_asked_to_stop_hands_its_runs_back(tmp_path: Path):
     data = tmp_path / "data"
     async with server(data) as first:
-        key = await _first_key(first)
+        key = str(first.api_key)
         async with talking(first, key) as owner:
             run_id = await owner.queue(await owner.deploy(sleep(0.3)))
             await owner.until(run_id, "running")

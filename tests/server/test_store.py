@@ -13,9 +13,9 @@ from comfyui_outpost.api.events import LogLine
 from comfyui_outpost.api.models import TRANSITIONS, Deployment, Failure, RunRequest, RunStatus
 from comfyui_outpost.api.server.store import Store, open_store
 from comfyui_outpost.api.server.store.keys import Owner
-from comfyui_outpost.api.server.store.runs import ClaimedRun
 from comfyui_outpost.api.server.store.tables import api_keys
 from comfyui_outpost.api.server.store.tables import runs as runs_table
+from comfyui_outpost.api.server.store.work import ClaimedRun
 from comfyui_outpost.tests.fakes.deploying import deploy
 
 from .graphs import ECHO
@@ -33,7 +33,8 @@ async def store(tmp_path: Path) -> AsyncGenerator[Store, None]:
 
 @pytest.fixture
 async def deployment(store: Store) -> Deployment:
-    owner, _ = await store.keys.create("a key")
+    holder, _ = await store.keys.create("a key")
+    owner = holder.owner
     found = await deploy(store, owner, graph=ECHO, name="echo", slots=1)
     return found.model_copy(update={"description": owner.id})
 
@@ -42,7 +43,7 @@ async def _run_in(store: Store, deployment: Deployment, status: RunStatus) -> Cl
     """A run that is in this status and is held by `LEASE`, however it came there."""
     owner = _owner(deployment)
     request = RunRequest(deployment_id=deployment.id)
-    run_id = await store.runs.create(owner, deployment, request=request, run_timeout=60)
+    run_id = await store.runs.create(owner, deployment, request=request, inputs=request.inputs, run_timeout=60)
     change = sa.update(runs_table).where(runs_table.c.id == run_id).values(status=status.value, lease=LEASE)
     await store.database.write(lambda connection: connection.execute(change))
     return ClaimedRun(run_id, owner.id, str(deployment.machine_id), LEASE, {}, 60, ECHO)
@@ -57,7 +58,7 @@ async def test_a_status_changes_only_as_the_table_allows(store: Store, deploymen
     for after in RunStatus:
         run = await _run_in(store, deployment, before)
         log = await store.runs.events(run.id, after=0)
-        happened = await store.runs.advance(run, after, failure=Failure(message="x"), events=[LogLine("x")])
+        happened = await store.work.advance(run, after, failure=Failure(message="x"), events=[LogLine("x")])
         now = await store.runs.get(_owner(deployment), run.id)
         assert happened is (after in TRANSITIONS[before]), (before, after)
         assert now.status is (after if happened else before)
@@ -74,7 +75,7 @@ async def test_an_ended_run_has_its_end_in_its_row_and_as_its_last_event(
     store: Store, deployment: Deployment, status: RunStatus
 ):
     run = await _run_in(store, deployment, RunStatus.RUNNING)
-    await store.runs.advance(run, status)
+    await store.work.advance(run, status)
     now = await store.runs.get(_owner(deployment), run.id)
     assert now.ended_at is not None
     assert now.progress == (1.0 if status is RunStatus.SUCCESS else 0.0)
@@ -90,8 +91,8 @@ async def test_nothing_moves_a_run_that_has_ended(store: Store, deployment: Depl
     run = await _run_in(store, deployment, status)
     log = await store.runs.events(run.id, after=0)
     await store.runs.request_cancel(run.id)
-    await store.runs.release(run)
-    assert await store.runs.recover(all_of_them=True) == []
+    await store.work.release(run)
+    assert await store.work.recover(all_of_them=True) == []
     assert (await store.runs.get(_owner(deployment), run.id)).status is status
     assert await store.runs.events(run.id, after=0) == log
 
@@ -100,26 +101,27 @@ async def test_an_event_and_its_status_come_together_or_not_at_all(store: Store,
     run = await _run_in(store, deployment, RunStatus.RUNNING)
     log = await store.runs.events(run.id, after=0)
     with pytest.raises(sa.exc.StatementError):
-        await store.runs.advance(run, RunStatus.SUCCESS, events=[LogLine("x", timestamp=object())])
+        await store.work.advance(run, RunStatus.SUCCESS, events=[LogLine("x", timestamp=object())])
     assert (await store.runs.get(_owner(deployment), run.id)).status is RunStatus.RUNNING
     assert await store.runs.events(run.id, after=0) == log
 
 
 async def test_a_run_of_a_deployment_that_has_just_gone_is_no_other_run(store: Store, deployment: Deployment):
     owner, request = _owner(deployment), RunRequest(deployment_id=deployment.id)
-    await store.runs.create(owner, deployment, request=request, run_timeout=60)
-    gone = deployment.model_copy(update={"id": str(uuid4())})
+    await store.runs.create(owner, deployment, request=request, inputs=request.inputs, run_timeout=60)
+    seen = await store.deployments.runnable(owner, deployment.id)
+    await store.deployments.delete(owner, deployment.id)
     for key in (None, "a key of 8"):
-        with pytest.raises(NotFound, match="The deployment is being changed; try again"):
-            await store.runs.create(owner, gone, request=request, run_timeout=60, key=key)
+        with pytest.raises(NotFound, match=f"There is no deployment {deployment.id}"):
+            await store.runs.create(owner, seen, request=request, inputs=request.inputs, run_timeout=60, key=key)
 
 
 async def test_a_revoked_key_opens_nothing(store: Store):
     owner, key = await store.keys.create("a key")
-    assert await store.keys.owner_of(key) == owner
+    assert await store.keys.holder_of(key) == owner
     change = sa.update(api_keys).values(revoked_at=store.database.now())
     await store.database.write(lambda connection: connection.execute(change))
-    assert await store.keys.owner_of(key) is None
+    assert await store.keys.holder_of(key) is None
 
 
 async def test_only_a_keys_hash_is_kept(store: Store):

@@ -87,13 +87,38 @@ async def test_many_readers_see_the_same_events(owner: Talker):
     assert all(events[-1].status == "success" for events in streams)
 
 
+async def test_readers_who_come_at_different_times_and_places_miss_nothing_and_hear_nothing_twice(owner: Talker):
+    run_id = await owner.queue(await owner.deploy(sleep(0.3)))
+    await owner.until(run_id, "running")
+    streams = await asyncio.gather(*(owner.follow(run_id, after=after) for after in (0, 1, 2, 3, 4) for _ in range(3)))
+    whole = [event.number for event in await owner.follow(run_id) if event.number]
+    for index, events in enumerate(streams):
+        assert [event.number for event in events if event.number] == whole[index // 3 :]
+        assert events[-1].status == "success"
+
+
+async def test_everybody_is_given_urls_under_the_address_by_which_they_came(owner: Talker):
+    async def follow(run_id: str, host: str) -> str:
+        async with owner.stream("GET", f"/run/{run_id}/stream", headers={"Host": host}) as events:
+            (output,) = [event async for event in events if event.name == "output_ready"]
+        (file,) = output.data["data"]["output"]["images"]
+        return file["url"]
+
+    hosts = ["one.example", "two.example:8190"] * 3
+    live = await owner.queue(await owner.deploy(sleep(0.2)))
+    for run_id in (live, (await owner.run(sleep(0)))["id"]):
+        urls = await asyncio.gather(*(follow(run_id, host) for host in hosts))
+        for host, url in zip(hosts, urls, strict=True):
+            assert url.startswith(f"http://{host}/api/objects/")
+
+
 async def test_a_reader_that_goes_away_does_not_stop_the_run_and_leaves_no_word_in_the_log(platform, owner: Talker):
     body = {"deployment_id": await owner.deploy(sleep(0.3))}
     async with owner.stream("POST", "/run/deployment/stream", json=body) as events:
         run_id = (await anext(events)).data["prompt_id"]
     run = await owner.end_of(run_id)
     assert run["status"] == "success"
-    assert platform.parts.feed._subscriptions == {}
+    assert platform.parts.feed._tails == {}
 
 
 async def test_a_thousand_events_arrive_in_order_and_whole(start_platform):
@@ -103,11 +128,11 @@ async def test_a_thousand_events_arrive_in_order_and_whole(start_platform):
     ):
         run_id = await owner.queue(await owner.deploy(ECHO))
         reading = asyncio.create_task(owner.follow(run_id))
-        runs = platform.parts.store.runs
-        claimed = await runs.claim(platform.owner.machine_id, seconds=60)
+        work = platform.parts.store.work
+        claimed = await work.claim(platform.owner.machine_id, seconds=60)
         events = [OutputReady(run_id, "1", {"text": [f"line\n{number}"]}) for number in range(1000)]
-        await runs.advance(claimed, RunStatus.RUNNING, events=events)
-        await runs.advance(claimed, RunStatus.SUCCESS)
+        await work.advance(claimed, RunStatus.RUNNING, events=events)
+        await work.advance(claimed, RunStatus.SUCCESS)
         platform.parts.feed.wake(run_id)
         live, later = await reading, await owner.follow(run_id)
         assert live == later
@@ -137,8 +162,8 @@ async def test_a_reader_that_does_not_read_holds_nobody_up_and_memory_does_not_g
         async with owner.stream("POST", "/run/deployment/stream", json=body) as events:
             first = await anext(events)
             await asyncio.wait_for(shown.wait(), 20)
-            for subscriptions in platform.parts.feed._subscriptions.values():
-                assert all(len(each._latest) <= 2 for each in subscriptions)
+            (tail,) = platform.parts.feed._tails.values()
+            assert len(tail._progress) <= 2
             rest = [event async for event in events]
         assert rest[-1].status == "success"
         assert len(rest) < 1000, "a slow reader is told the latest, not everything"

@@ -1,0 +1,81 @@
+"""The server as a user starts it: a process of its own, which can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+WAIT_SECONDS = 20
+_SERVES = re.compile(r" serves (http://\S+)")
+_KEY = re.compile(r"outpost_[\w-]{40,}")
+
+
+@dataclass
+class Server:
+    """A server process that serves, or is about to."""
+
+    process: asyncio.subprocess.Process
+    output: list[str] = field(default_factory=list)
+    """What it has said so far, on both of its outputs."""
+    _has_begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def url(self) -> str:
+        """Where it serves, once it does."""
+        return _SERVES.findall("".join(self.output))[0]
+
+    @property
+    def api_key(self) -> str | None:
+        """The key that its first start has shown."""
+        found = _KEY.findall("".join(self.output))
+        assert len(found) <= 1, "a key is shown once"
+        return found[0] if found else None
+
+    async def begin(self) -> None:
+        """Wait until it serves."""
+        await asyncio.wait_for(self._has_begun.wait(), WAIT_SECONDS)
+        assert _SERVES.search("".join(self.output)), "".join(self.output)
+
+    async def end(self, number: int) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), WAIT_SECONDS)
+
+    async def listen(self) -> None:
+        """Keep what it says, to its end."""
+        assert self.process.stdout is not None
+        while line := await self.process.stdout.readline():
+            self.output.append(line.decode())
+            if _SERVES.search(self.output[-1]):
+                self._has_begun.set()
+        self._has_begun.set()
+
+
+@asynccontextmanager
+async def started(data: Path) -> AsyncGenerator[Server, None]:
+    """A server process on a folder, at any free port, which need not serve yet. If it is still there at the end of the
+    block, it is killed."""
+    program = [sys.executable, "-W", "error", "-m", "comfyui_outpost.api.cli"]
+    process = await asyncio.create_subprocess_exec(
+        *(*program, "serve", "--port", "0", "--data", str(data)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=data.parent,
+        env={"PATH": os.environ["PATH"], "HOME": str(data.parent), "PYTHONUNBUFFERED": "1"},
+    )
+    server = Server(process)
+    listening = asyncio.create_task(server.listen())
+    try:
+        yield server
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await listening
+    assert "Traceback" not in "".join(server.output), "".join(server.output)
