@@ -45,7 +45,7 @@ async def test_a_second_connection_replaces_the_first(terminal, platform):
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        (WRONG, "Invalid or missing token (GET /deployments answered 401)"),
+        (WRONG, "The API key is missing, wrong, revoked or expired (GET /deployments answered 401)"),
         ("", "The API key is empty."),
         ("two words", "The API key holds a blank, a line break or a letter outside of ASCII. Copy it again."),
     ],

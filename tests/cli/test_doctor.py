@@ -58,7 +58,8 @@ async def test_a_wrong_key_is_what_is_wrong_with_the_connection(terminal, site):
     said = await terminal.run("doctor")
 
     assert said.code == 1
-    assert said.lines == ["--  the connection does not work: Invalid or missing token (GET /deployments answered 401)"]
+    reason = "The API key is missing, wrong, revoked or expired (GET /deployments answered 401)"
+    assert said.lines == [f"--  the connection does not work: {reason}"]
 
 
 async def test_without_a_connection_it_says_how_to_set_one_up(terminal):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from comfyui_outpost.api.client import Client, Timeouts
 from comfyui_outpost.api.settings import Connection
+from comfyui_outpost.tests.client.world import Meeting, meet
 from comfyui_outpost.tests.fakes.flaky import Flaky
 from comfyui_outpost.tests.fakes.hosted import HostedPlatform
 from comfyui_outpost.tests.fakes.outpost import FakeOutpost
@@ -78,6 +79,12 @@ def hosted(stack: AsyncExitStack, connect: Callable[..., Any]) -> Callable[..., 
         )
 
     return start
+
+
+@pytest.fixture
+async def meeting(platform: Any, stack: AsyncExitStack) -> Meeting:
+    """Two people with clients on a server of this package; the first has one of each kind."""
+    return await meet(platform, stack)
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,13 @@ import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from comfyui_outpost.api.client.contents import ContentCache, StoredFile, UploadForm
+from comfyui_outpost.api.client.contents import ContentCache, Uploaded, UploadForm
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
-def stored(name: str = "one", *, expires_at: datetime | None = None) -> StoredFile:
-    return StoredFile(f"http://store/{name}?signature", name, 3, expires_at)
+def stored(name: str = "one", *, expires_at: datetime | None = None) -> Uploaded:
+    return Uploaded(f"http://store/{name}?signature", name, 3, expires_at)
 
 
 class Uploads:
@@ -24,7 +24,7 @@ class Uploads:
         if may_go_on:
             self.may_go_on.set()
 
-    async def __call__(self) -> StoredFile:
+    async def __call__(self) -> Uploaded:
         self.count += 1
         self.started.set()
         await self.may_go_on.wait()
@@ -55,7 +55,7 @@ async def test_callers_at_the_same_time_wait_for_one_upload():
 async def test_a_failure_is_not_kept_and_a_waiting_caller_tries_itself():
     cache, upload, may_fail = ContentCache(), Uploads(), asyncio.Event()
 
-    async def fail() -> StoredFile:
+    async def fail() -> Uploaded:
         await may_fail.wait()
         raise OSError("gone")
 
@@ -88,9 +88,9 @@ async def test_a_cancelled_caller_does_not_hang_or_fail_the_others():
 def test_the_cache_is_shared_between_event_loops_in_threads():
     cache, lock, counts = ContentCache(), threading.Lock(), []
     barrier = threading.Barrier(8)
-    found: list[StoredFile] = []
+    found: list[Uploaded] = []
 
-    async def upload() -> StoredFile:
+    async def upload() -> Uploaded:
         with lock:
             counts.append(1)
         await asyncio.to_thread(lambda: None)
@@ -126,7 +126,7 @@ async def test_a_url_is_handed_out_only_while_it_works_for_long_enough(expires_i
     now = NOW
     cache, count = ContentCache(now=lambda: now), 0
 
-    async def upload() -> StoredFile:
+    async def upload() -> Uploaded:
         nonlocal count
         count += 1
         return stored(expires_at=now + expires_in if expires_in else None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from comfyui_outpost.api import errors
 from comfyui_outpost.api.client import ContentCache
-from comfyui_outpost.api.client.files import _expiry
+from comfyui_outpost.api.client.transfers import expiry_of
 from comfyui_outpost.tests.fakes.flaky import Flaky, answer, break_off_after, text
 from comfyui_outpost.tests.fakes.serving import KEY, served
 from comfyui_outpost.tests.fakes.storage import SIGNATURE
@@ -102,13 +102,13 @@ async def test_the_hosted_platform_gets_a_form_and_is_not_asked_again_for_a_tick
     server, client = await hosted(contents=contents)
 
     stored = await client.files.upload(PNG, content_type="image/png", name='quo"te.png')
-    assert server.uploaded == PNG
-    assert stored.url.startswith("https://bucket.example/inputs/")
+    assert server.library.uploaded == PNG
+    assert await client.files.download(stored.url, max_bytes=LIMIT) == PNG
 
     later = await connect(client.connection.base_url, contents=contents)
     await later.files.upload(PNG, content_type="image/png", name="no-extension")
 
-    kinds = [each.headers["Content-Type"].partition(";")[0] for each in server.log.requests]
+    kinds = [each.headers["Content-Type"].partition(";")[0] for each in server.log.requests if each.method == "POST"]
     assert kinds == ["application/json", "multipart/form-data", "multipart/form-data"]
     assert b'filename="no-extension.png"' in server.log.requests[-1].body
 
@@ -167,9 +167,9 @@ async def test_a_url_that_is_about_to_expire_is_not_used_again(outpost):
 def test_a_presigned_url_tells_when_it_expires():
     url = "https://bucket.example/x?X-Amz-Date=20260101T000000Z&X-Amz-Expires=3600&X-Amz-Signature=x"
 
-    assert _expiry(url).isoformat() == "2026-01-01T01:00:00+00:00"
-    assert _expiry("https://bucket.example/x?X-Amz-Date=soon&X-Amz-Expires=3600") is None
-    assert _expiry("https://bucket.example/x") is None
+    assert expiry_of(url).isoformat() == "2026-01-01T01:00:00+00:00"
+    assert expiry_of("https://bucket.example/x?X-Amz-Date=soon&X-Amz-Expires=3600") is None
+    assert expiry_of("https://bucket.example/x") is None
 
 
 async def test_a_download_carries_no_key_and_keeps_the_query_as_it_is(outpost, storage):

@@ -245,18 +245,3 @@ async def test_a_classic_run_that_cannot_be_cancelled_is_said_to_go_on(hosted, c
 
     assert f"run {server.run['id']} goes on" in caplog.text
     assert len(server.log.submissions()) == 1
-
-
-async def test_outputs_of_a_synchronous_run_are_read(hosted):
-    server, client = await hosted()
-
-    outputs = await client.runs.sync(server.deployment["id"], {})
-
-    assert [each.node_id for each in outputs] == ["8", "3", "5"]
-
-
-async def test_a_run_that_the_platform_cannot_cancel_is_not_found(hosted):
-    server, client = await hosted()
-
-    with pytest.raises(errors.NotFound, match="has no modal function call ID"):
-        await client.runs.cancel(server.run["id"])

@@ -119,8 +119,6 @@ async def test_a_submission_without_a_key_of_its_own_is_never_repeated(flaky, ac
 
 async def test_a_call_after_a_crash_of_the_hosted_platform_does_not_meet_the_dead_connection(hosted):
     server, client = await hosted()
-    server.deployment["id"] = ID
-
     for _ in range(3):
         with pytest.raises(errors.ServerError, match="Internal Server Error"):
             await client.machines._platform.get("/machines", list, params={"limit": -1})

@@ -21,6 +21,9 @@ class ScriptedMachine:
     async def health(self) -> None:
         """It can always take a run."""
 
+    async def close(self) -> None:
+        """It holds nothing."""
+
 
 def puts_out(data: bytes, *, name: str = "result.png", kind: str = "images") -> ScriptedMachine:
     """A machine whose every run puts out one file as the output `result`."""
