@@ -29,6 +29,7 @@ OWNERS = [
     ({"sqlalchemy", "alembic"}, ("api/server/store/", "api/server/migrations/")),
     ({"filelock"}, ("api/server/platform.py",)),
     ({"aiohttp"}, ("api/server/",)),
+    ({"obstore"}, ("api/server/objects/",)),
 ]
 
 # Which part may know which: the first prefix that fits a module counts. api/cli.py and api/doctor.py put programs
@@ -44,7 +45,16 @@ CONTRACT = (
     "api/shapes",
 )
 MAY_IMPORT = {
-    "api/cli": ("__init__", "api/errors", "api/settings", "api/client", "api/server", "api/doctor", "nodes/demo"),
+    "api/cli": (
+        "__init__",
+        "api/errors",
+        "api/models",
+        "api/settings",
+        "api/client",
+        "api/server",
+        "api/doctor",
+        "nodes/demo",
+    ),
     "api/doctor": (*CONTRACT, "api/client", "api/console"),
     "api/settings": CONTRACT,
     "api/console": (),

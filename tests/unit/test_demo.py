@@ -133,7 +133,8 @@ def test_without_torch_the_demo_says_what_to_install(tmp_path: Path):
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
 
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "outpost: The demo needs torch. Install it: python -m pip install torch\n"
+    advice = "Install it: python -m pip install torch, or use ComfyUI's own Python."
+    assert ended.stderr == f"outpost: The demo needs torch. {advice}\n"
 
 
 def test_the_made_up_picture_is_always_the_same_and_uses_its_colours():

@@ -1,5 +1,7 @@
 """The typed errors, from the four shapes of error body that the hosted platform has."""
 
+import json
+
 import pytest
 from comfyui_outpost.api import errors
 from comfyui_outpost.api.errors import from_response
@@ -30,9 +32,10 @@ def test_the_reason_is_found_in_every_shape_of_body(body, message):
 
 
 def test_each_wrong_field_is_a_problem_with_its_path():
-    [problem] = read(422, b'{"detail": [{"loc": ["body", "inputs", 0], "msg": "is wrong"}]}').problems
+    [problem] = read(422, b'{"detail": [{"loc": ["body", "inputs", 0, "1.source"], "msg": "is wrong"}]}').problems
 
-    assert (problem.path, problem.message) == ("body.inputs.0", "is wrong")
+    assert (problem.path, problem.message) == (("body", "inputs", "0", "1.source"), "is wrong")
+    assert str(problem) == "body.inputs.0.1.source: is wrong"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,32 @@ def test_a_404_inside_of_a_500_is_a_404():
 
     assert isinstance(error, errors.NotFound)
     assert str(error).startswith("Machine not found")
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("asyncpg.exceptions.ForeignKeyViolationError", errors.NotFound),
+        ("asyncpg.exceptions.UniqueViolationError", errors.Conflict),
+        ("asyncpg.exceptions.InvalidTextRepresentationError", errors.BadRequest),
+        ("asyncpg.exceptions.DataError", errors.BadRequest),
+    ],
+)
+def test_what_a_database_refused_is_an_error_of_its_own_without_the_statement(words, kind):
+    detail = f"Internal server error: (sqlalchemy.Error) <class '{words}'>: no\n[SQL: SELECT secret FROM users]"
+
+    error = read(500, json.dumps({"detail": detail}).encode())
+
+    assert type(error) is kind
+    assert error.status == kind.status
+    assert "SELECT" not in str(error)
+    assert type(read(400, json.dumps({"detail": detail}).encode())) is errors.BadRequest
+
+
+def test_an_error_tells_the_run_that_it_is_about():
+    assert read(422, b'{"detail": "it failed", "run_id": "abc"}').run_id == "abc"
+    assert read(422, b'{"detail": "no", "run_id": 7}').run_id is None
+    assert read(422, b"[]").run_id is None
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), ("0.5", 0.5), ("-1", 0.0), ("tomorrow", None), ("", None)])

@@ -2,8 +2,10 @@
 
 from datetime import datetime, timezone
 from itertools import product
+from typing import Annotated
 
 import pytest
+from comfyui_outpost.api import models
 from comfyui_outpost.api.models import (
     TRANSITIONS,
     CancelResult,
@@ -11,6 +13,7 @@ from comfyui_outpost.api.models import (
     Failure,
     Machine,
     OutputFile,
+    Record,
     Run,
     RunOutput,
     RunQueued,
@@ -24,7 +27,7 @@ from comfyui_outpost.api.models import (
     write_timestamp,
 )
 from comfyui_outpost.tests.fakes import recordings
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 ID = "0d7b1f0e-8d3c-4a35-9b57-9a1d2c5be007"
 MOMENT = datetime(2026, 11, 23, 17, 55, 40, 384382, tzinfo=timezone.utc)
@@ -182,6 +185,37 @@ def test_what_is_no_content_type_is_refused(kind):
         UploadRequest(type=kind, file_size=1)
 
 
+@pytest.mark.parametrize(("told", "kept"), [(0, False), (1, True), (3, True), (True, True), (None, None)])
+def test_how_many_processes_stay_is_read_as_whether_one_does(told, kept):
+    assert Machine.model_validate({"id": ID, "name": "x", "type": "classic", "keep_warm": told}).keep_warm is kept
+
+
+def _examples():
+    for name, record in vars(models).items():
+        if isinstance(record, type) and issubclass(record, Record):
+            for field, about in record.model_fields.items():
+                for example in about.examples or ():
+                    yield pytest.param(about, example, id=f"{name}.{field}")
+
+
+@pytest.mark.parametrize(("about", "example"), list(_examples()))
+def test_what_a_field_gives_as_an_example_is_right(about, example):
+    kind = Annotated[(about.annotation, Field(), *about.metadata)]
+
+    assert TypeAdapter(kind).validate_python(example) == example
+
+
 def test_records_cannot_be_changed():
     with pytest.raises(ValidationError):
         Run(id=ID, status="queued").status = RunStatus.SUCCESS  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("url", ["http://[", "https://[::1/hook", "http://a]b/hook"])
+def test_a_url_whose_host_is_not_written_as_hosts_are_is_refused(url):
+    with pytest.raises(ValidationError, match="is no URL: its host is not written as hosts are"):
+        RunRequest(deployment_id=ID, webhook=url)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8188/hook", "https://example.com/[x]?y=[z]"])
+def test_brackets_have_their_places_in_a_url(url):
+    assert RunRequest(deployment_id=ID, webhook=url).webhook == url
