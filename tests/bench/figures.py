@@ -10,7 +10,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value beside a baseline from the same run. It holds when it is at most the goal."""
+    """One measured value beside a baseline from the same run. It holds when it is at most the goal, or at least."""
 
     name: str
     value: float
@@ -19,6 +19,8 @@ class Figure:
     goal: float
     is_goal_for_ratio: bool = False
     """Whether the goal is about value / baseline, instead of about the value."""
+    is_more_better: bool = False
+    """Whether the goal is the least that is wanted, instead of the most that is allowed."""
 
     @property
     def ratio(self) -> float:
@@ -26,13 +28,20 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        return (self.ratio if self.is_goal_for_ratio else self.value) <= self.goal
+        measured = self.ratio if self.is_goal_for_ratio else self.value
+        return measured >= self.goal if self.is_more_better else measured <= self.goal
 
     def line(self) -> str:
         """The figure as one line of JSON."""
         numbers = {key: round(getattr(self, key), 4) for key in ("value", "baseline", "ratio", "goal")}
         order = {"name": self.name, "value": numbers["value"], "unit": self.unit, "baseline": numbers["baseline"]}
         return json.dumps({**order, "ratio": numbers["ratio"], "goal": self.goal, "holds": self.holds})
+
+
+def p99_ms(seconds: Iterable[float]) -> float:
+    """The duration that one in a hundred exceeds, in milliseconds."""
+    ordered = sorted(seconds)
+    return ordered[len(ordered) * 99 // 100] * 1000
 
 
 def median_ms(seconds: Iterable[float]) -> float:

@@ -35,6 +35,9 @@ class Metronome:
     async def health(self) -> None:
         pass
 
+    async def close(self) -> None:
+        pass
+
 
 class Listener(SilentHost):
     """Notes how old each progress is when the node shows it."""
@@ -54,7 +57,7 @@ async def figures() -> AsyncGenerator[Figure, None]:
     with tempfile.TemporaryDirectory() as folder:
         config = ServerConfig(Path(folder))
         async with (
-            open_platform(config, machines={"builtin": Metronome()}) as platform,
+            open_platform(config, kinds={"builtin": lambda _: Metronome()}) as platform,
             serving(platform, host="127.0.0.1", port=0) as url,
         ):
             assert platform.first_start

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
+import api_speed
+import api_streams
 import encode
 import imports
 import latency
@@ -17,6 +19,8 @@ BENCHES = {
     "event_latency": latency,
     "import_package import_nodes": imports,
     "stream_1gb_client_rss stream_1gb_server_rss": streaming,
+    "api_read api_list api_queue api_growth": api_speed,
+    "api_streams api_stream_memory": api_streams,
 }
 
 

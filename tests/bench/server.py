@@ -32,22 +32,29 @@ class Server:
 
 
 @asynccontextmanager
-async def serve(folder: Path) -> AsyncGenerator[Server, None]:
-    """Start `outpost serve` on a free port; its first words tell the address and the key."""
-    command = [sys.executable, "-u", "-m", "comfyui_outpost.api.cli", "serve", "--port", "0", "--data", str(folder)]
+async def serve(folder: Path, *, api_key: str | None = None) -> AsyncGenerator[Server, None]:
+    """Start `outpost serve` on a free port; its first words tell the address, and the key unless there is one."""
+    command = ["-m", "comfyui_outpost.api.cli", "serve", "--port", "0", "--data", str(folder)]
+    async with program(*command, until="http://" if api_key else "Hello Outpost") as (pid, words):
+        url, key = re.search(r"http://\S+", words), re.search(r"outpost_\S+", f"{words}{api_key}")
+        assert url and key
+        yield Server(pid, Connection(url[0], key[0]))
+
+
+@asynccontextmanager
+async def program(*arguments: str, until: str) -> AsyncGenerator[tuple[int, str], None]:
+    """A program of Python in a process of its own: its id, and its words up to a line with `until` in it."""
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        *(sys.executable, "-u", *arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
     assert process.stdout
     try:
         words = ""
-        while "Hello Outpost" not in words:
+        while until not in words:
             line = await asyncio.wait_for(process.stdout.readline(), 60)
-            assert line, "the server did not start"
+            assert line, f"{arguments} did not start"
             words += line.decode()
-        url, key = re.search(r"http://\S+", words), re.search(r"outpost_\S+", words)
-        assert url and key
-        yield Server(process.pid, Connection(url[0], key[0]))
+        yield process.pid, words
     finally:
         process.terminate()
         await process.wait()
