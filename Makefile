@@ -1,4 +1,4 @@
-# Every target makes the virtual environment that it needs. The only thing that has to be there is Python 3.10 to 3.13.
+# Every target makes the virtual environment that it needs. The only thing that has to be there is Python 3.11 to 3.13.
 PYTHON ?= python3
 VENV := .venv
 COMFYUI_VENV := .venv-comfyui
@@ -23,7 +23,7 @@ check: $(VENV)/.ready
 	$(RUN) -m pyright --project pyproject.toml
 
 pytest: $(VENV)/.ready $(COMFYUI_VENV)/.ready
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --dist loadfile
 
 bench: $(VENV)/.ready
 	$(RUN) tests/bench/run.py
