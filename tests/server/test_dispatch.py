@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -22,25 +21,12 @@ from comfyui_outpost.api.server.store.keys import Owner
 from comfyui_outpost.api.server.store.work import MAX_ATTEMPTS, NewOutput
 from comfyui_outpost.tests.fakes.deploying import deploy, kinds_of
 
+from .clock import Clock
 from .graphs import ECHO, node, sleep
 from .machines import ScriptedMachine, picture, put_out_text, work_for_ever
 from .talking import talkers
 
 LEASE = 30.0
-
-
-class Clock:
-    """Time that passes only when a test says so."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 1, tzinfo=timezone.utc)
-
-    def __call__(self) -> datetime:
-        self.time += timedelta(microseconds=1)  # so that no two runs are equally old
-        return self.time
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
 
 
 @dataclass
@@ -148,14 +134,23 @@ class TestSlots:
 
     async def test_two_servers_share_the_work_and_never_a_run(self, world: World):
         first, second = ScriptedMachine(put_out_text), ScriptedMachine(put_out_text)
-        async with at_work(world.dispatcher(first)) as one, at_work(world.dispatcher(second)) as other:
-            runs = [await world.queue() for _ in range(30)]
-            one.wake()
-            other.wake()
-            await ended(world, *runs)
-        assert sorted(first.began + second.began) == sorted(runs)
-        assert first.began
-        assert second.began
+        async with AsyncExitStack() as only_first:
+            one = await only_first.enter_async_context(at_work(world.dispatcher(first)))
+            alone = await self._run_ten(world, one)
+            async with at_work(world.dispatcher(second)) as other:
+                together = await self._run_ten(world, one, other)
+                await only_first.aclose()
+                left = await self._run_ten(world, other)
+        assert sorted(first.began + second.began) == sorted(alone + together + left)
+        assert set(alone) <= set(first.began)
+        assert set(left) <= set(second.began)
+
+    async def _run_ten(self, world: World, *dispatchers: Dispatcher) -> list[str]:
+        runs = [await world.queue() for _ in range(10)]
+        for each in dispatchers:
+            each.wake()
+        await ended(world, *runs)
+        return runs
 
     async def test_twenty_claims_at_once_give_a_run_to_each_slot_and_no_run_twice(self, world: World):
         runs = [await world.queue() for _ in range(20)]

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -38,6 +38,7 @@ from comfyui_outpost.tests.fakes.deploying import deploy
 from comfyui_outpost.tests.fakes.names import Names
 from comfyui_outpost.tests.fakes.receiver import Receiver, receiver
 
+from .clock import Clock
 from .graphs import ECHO
 
 SERVER_SECRET = bytes(range(32))
@@ -46,20 +47,6 @@ BASE_URL = "https://outpost.example/api"
 PASSWORD = "password-that-nobody-may-see"
 FAR = 10**6
 """Seconds after which everything is due that will ever be."""
-
-
-class Clock:
-    """Time that passes only when a test says so."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 1, tzinfo=timezone.utc)
-
-    def __call__(self) -> datetime:
-        self.time += timedelta(microseconds=1)  # so that no two messages are equally old
-        return self.time
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
 
 
 @dataclass
