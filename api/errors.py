@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 MAX_QUOTED = 200
 """Characters of somebody else's text that a message may quote."""
+_MAX_LOOKED_AT = 50 * MAX_QUOTED
+"""Characters of it that are looked at: it may be megabytes."""
 
 
 class OutpostError(Exception):
@@ -322,8 +324,9 @@ def from_response(
 def quote(text: str) -> str:
     """Somebody else's text on one line, without the secrets of URLs, cut to a length that fits into a message."""
     # What follows the ? of a URL may be a signature, which is a permission.
-    line = _QUERY.sub("?…", " ".join(text.split()))
-    return line if len(line) <= MAX_QUOTED else line[: MAX_QUOTED - 1] + "…"
+    line = _QUERY.sub("?…", " ".join(text[:_MAX_LOOKED_AT].split()))
+    is_whole = len(line) <= MAX_QUOTED and len(text) <= _MAX_LOOKED_AT
+    return line if is_whole else line[: MAX_QUOTED - 1].removesuffix("…") + "…"
 
 
 def _parsed(body: bytes) -> Any:

@@ -138,7 +138,7 @@ def with_widgets(workflow_api: Graph, values: Mapping[str, Any]) -> Graph:
     changed = dict(workflow_api)
     for node_id, node in workflow_api.items() if values else ():
         ids = {f"{node_id}.{name}": name for name in _widgets(node)}
-        if given := {ids[input_id]: value for input_id, value in values.items() if input_id in ids}:
+        if given := {name: values[input_id] for input_id, name in ids.items() if input_id in values}:
             changed[node_id] = {**node, "inputs": {**node["inputs"], **given}}
     return changed
 

@@ -14,7 +14,7 @@ MAX_RUN_SECONDS = 7 * 24 * 3600
 
 Environment = Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,39}$")]
 """`production`, `staging`, `preview`, or a word of one's own. A workflow has one deployment in each."""
-RunTimeout = Annotated[float, Field(gt=0, le=MAX_RUN_SECONDS)]
+Seconds = Annotated[float, Field(gt=0, le=MAX_RUN_SECONDS)]
 Limit = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -64,8 +64,14 @@ class Deployment(Record):
     output_types: list[DeploymentOutput] | None = None
     run_timeout: float | None = None
     """Seconds after which a run is stopped; None for the platform's own limit."""
+    queue_timeout: float | None = None
+    """Seconds that a run may wait for a machine; None for the platform's own limit."""
     concurrency_limit: int | None = None
     """Most runs of it at once; None for as many as the machine takes."""
+    retry_elsewhere: bool | None = None
+    """Whether a run whose machine dies in the middle of it is tried once more, on another one."""
+    check_machine: bool | None = None
+    """Whether the machine is asked for the nodes and models that the graph needs before a run is accepted."""
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
 
@@ -83,10 +89,18 @@ class NewDeployment(Record):
     """Without one it is called after the workflow."""
     deployment_id: Id | None = None
     """The deployment to replace, whatever its environment is."""
-    run_timeout: RunTimeout | None = None
+    run_timeout: Seconds | None = None
     """Seconds after which a run is stopped; without it the server's own limit counts."""
+    queue_timeout: Seconds | None = None
+    """Seconds that a run may wait for a machine; without it the server's own limit counts."""
     concurrency_limit: Limit | None = None
     """Most runs of it at once; without it as many as the machine takes."""
+    retry_elsewhere: bool | None = None
+    """Whether a run whose machine dies in the middle of it is tried once more: on another machine of the pool, or with
+    another process of a machine that is started on demand. It may then be paid for twice."""
+    check_machine: bool | None = None
+    """Whether the machine is asked for the nodes and models that the graph needs, now and before each run. It is unless
+    this is false, for nodes that take more than they tell of."""
 
 
 class DeploymentChange(Record):
@@ -100,10 +114,18 @@ class DeploymentChange(Record):
     environment: Environment | None = None
     """`production`, `staging`, `preview`, or a word of one's own. A workflow has one deployment in each."""
     name: Name | None = Field(default=None, examples=["Portraits"])
-    run_timeout: RunTimeout | None = Field(default=None, examples=[600])
+    run_timeout: Seconds | None = Field(default=None, examples=[600])
     """Seconds after which a run is stopped; without it the server's own limit counts."""
+    queue_timeout: Seconds | None = Field(default=None, examples=[3600])
+    """Seconds that a run may wait for a machine; without it the server's own limit counts."""
     concurrency_limit: Limit | None = Field(default=None, examples=[2])
     """Most runs of it at once; without it as many as the machine takes."""
+    retry_elsewhere: bool | None = None
+    """Whether a run whose machine dies in the middle of it is tried once more: on another machine of the pool, or with
+    another process of a machine that is started on demand. It may then be paid for twice."""
+    check_machine: bool | None = None
+    """Whether the machine is asked for the nodes and models that the graph needs, now and before each run. It is unless
+    this is false, for nodes that take more than they tell of."""
 
 
 class DeploymentQuery(Page):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from .records import Id, Name, Page, Record, Search, Timestamp, WebUrl
+from .records import GraphOrText, Id, Name, Page, Record, Search, Timestamp, WebUrl
+from .workflows import ApiGraph
 
 Token = Annotated[str, Field(max_length=2000, pattern=r"^[\x20-\x7e]*$")]
 Slots = Annotated[int, Field(ge=1, le=64)]
 IdleSeconds = Annotated[float, Field(ge=0, le=7 * 24 * 3600)]
+MachineIds = Annotated[list[Id], Field(min_length=1, max_length=64)]
 
 
 def _is_any(value: Any) -> Any:
@@ -23,12 +25,14 @@ class Machine(Record):
     id: Id
     name: str
     type: str
-    """On our own server `builtin`, `comfyui` (one by its URL) or `managed` (started on demand); classic,
-    comfy-deploy-serverless, … on the hosted platform."""
+    """On our own server `builtin`, `comfyui` (one by its URL), `managed` (started on demand) or `pool` (several of
+    them); classic, comfy-deploy-serverless, … on the hosted platform."""
     status: str = "ready"
     status_reason: str | None = None
     """Why it cannot take runs at the moment, if that is so."""
     endpoint: str | None = None
+    machine_ids: list[Id] | None = None
+    """Of a `pool`: the machines that its runs may go to."""
     deleted: bool | None = None
     concurrency_limit: int | None = None
     """Most runs at once."""
@@ -76,19 +80,29 @@ class NewServerlessMachine(Record):
     """Whether one process stays when there is nothing to do."""
 
 
+class NewPool(Record):
+    """Several machines under one name. A run goes to one that is free, has what its graph needs, and has its models
+    loaded already if any has."""
+
+    name: Name = Field(examples=["all GPUs"])
+    machine_ids: MachineIds
+
+
 class NewMachine(Record):
     """Body of `POST /machine/create`: any kind of machine; which other fields count depends on `type`."""
 
     name: Name = Field(examples=["for small pictures"])
-    type: Literal["builtin", "comfyui", "classic", "managed", "serverless"]
+    type: Literal["builtin", "comfyui", "classic", "managed", "serverless", "pool"]
     """`builtin` is the server itself, `comfyui` (or `classic`) a ComfyUI that runs already, `managed` (or `serverless`)
-    one that the server starts when a run needs it."""
+    one that the server starts when a run needs it, `pool` several machines of these types under one name."""
     endpoint: WebUrl | None = None
     """For `comfyui`: its address, as a browser opens it."""
     auth_token: Token | None = None
     """For `comfyui`: a bearer token, or `user:password`, in printable ASCII. It is never answered."""
     comfyui: Name | None = None
     """For `managed`: the name under which the server's operator has allowed a ComfyUI."""
+    machine_ids: MachineIds | None = None
+    """For `pool`: the machines that its runs may go to."""
     concurrency_limit: Slots = 1
     """Most runs at once."""
     idle_timeout: IdleSeconds = 60.0
@@ -109,3 +123,64 @@ class MachineDeletion(Record):
 
     force: bool = False
     """Whether to delete it although deployments use it, which then take no more runs."""
+
+
+class Lack(Record):
+    """Something that a graph needs and a machine does not have."""
+
+    node_id: str | None = None
+    node_class: str
+    kind: Literal["node_class", "choice", "required_input"]
+    """A class of nodes, one of the choices of an input (a model, a sampler), or an input that has to be given."""
+    input_name: str | None = None
+    value: str | None = None
+    """The choice that is asked for."""
+    near: list[str] = Field(default_factory=list[str])
+    """What the machine has that is written alike, the likeliest first; at most three."""
+    message: str
+    """All of this in a sentence for people."""
+
+
+class MachineCheck(Record):
+    """Body of `POST /machine/{machine_id}/check`: a graph. With both, the executable one counts."""
+
+    workflow_api: ApiGraph | None = Field(default=None, examples=[{"1": {"class_type": "EmptyImage", "inputs": {}}}])
+    """The executable graph: its node classes, what they choose from, and the inputs that they need are checked."""
+    workflow: GraphOrText | None = None
+    """The editor's graph, of which only the node classes can be checked: models and inputs are not."""
+
+    @model_validator(mode="after")
+    def _check_that_there_is_a_graph(self) -> MachineCheck:
+        if self.workflow is None and self.workflow_api is None:
+            raise ValueError("send a workflow_api, or else a workflow")
+        return self
+
+
+class MachineVerdict(Record):
+    """What a machine lacks for a graph."""
+
+    is_known: bool
+    """Whether the machine could say so: it cannot while it is down, or was never started."""
+    reason: str | None = None
+    """Why it could not."""
+    lacks: list[Lack] = Field(default_factory=list[Lack])
+    """Empty when it has everything, and when it is not known."""
+
+
+class MachineLog(Record):
+    """What one process of a `managed` machine has printed."""
+
+    name: str
+    """The name of its file."""
+    started_at: Timestamp
+    is_running: bool
+    """Whether the process is there still."""
+    text: str
+    """Its end. Other people's texts may be in it: ComfyUI and its custom nodes print what they work on."""
+
+
+class MachineLogQuery(Record):
+    """How much of the logs to answer."""
+
+    limit_bytes: int = Field(default=64 * 1024, ge=1, le=1024 * 1024)
+    """Most bytes of each log, from its end. All logs together have no more than a mebibyte."""

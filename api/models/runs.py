@@ -151,6 +151,7 @@ class Run(Record):
     workflow_id: str | None = None
     workflow_version_id: str | None = None
     machine_id: str | None = None
+    """The machine that works on it; while it waits, the machine or pool that it waits for."""
     machine_type: str | None = None
     workflow_inputs: dict[str, Any] | None = None
     webhook_status: str | None = None
@@ -165,8 +166,9 @@ class Run(Record):
     duration: float | None = None
     """Seconds from being asked for to the end."""
     run_duration: float | None = None
-    """Seconds from its start on a machine to the end."""
+    """Seconds from the beginning of its execution to the end."""
     cold_start_duration: float | None = None
+    """Seconds from its being given to a machine to the beginning of its execution."""
     cold_start_duration_total: float | None = None
     gpu: str | None = None
     gpu_event_id: str | None = None
@@ -233,6 +235,10 @@ class RunRequest(Record):
     it."""
     webhook_intermediate_status: bool = False
     """Whether to tell its progress there, too."""
+    preview_images: bool = False
+    """Whether whoever follows the run is shown what a sampler has so far, step by step."""
+    temporary_files: bool = False
+    """Whether what preview nodes show is kept, too, as outputs of the type `temp`."""
 
 
 def _known_status(value: Any) -> Any:

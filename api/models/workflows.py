@@ -69,6 +69,8 @@ class WorkflowCreated(Record):
     workflow_version_id: Id | None = None
     version: int | None = None
     machine_id: Id | None = None
+    deployment_id: Id | None = None
+    """The deployment on that machine, ready to be run."""
 
 
 class NewWorkflow(Record):

@@ -15,11 +15,9 @@ from ...errors import Conflict, NotFound
 from ...models import Deployment, DeploymentQuery, Graph
 from .database import Database, Row, fetch, found, take_turns
 from .keys import Owner
+from .machines import MANAGED
 from .tables import deployments, machines, runs, workflow_versions, workflows
 from .transitions import abandon
-
-_ON_DEMAND = ("managed",)
-"""The types of machines that are started when a run needs them."""
 
 _STATE = [
     deployments.c.deactivated_at,
@@ -39,8 +37,12 @@ def _with_state(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
     )
 
 
+_OF_RUNS = (
+    *("id", "workflow_id", "workflow_version_id", "machine_id"),
+    *("run_timeout", "queue_timeout", "check_machine"),
+)
 _RUNNABLE = _with_state(
-    *(deployments.c[name] for name in ("id", "workflow_id", "workflow_version_id", "machine_id", "run_timeout")),
+    *(deployments.c[name] for name in _OF_RUNS),
     workflow_versions.c.workflow_api,
 ).join(workflow_versions, workflow_versions.c.id == deployments.c.workflow_version_id)
 _STILL_RUNNABLE = _with_state().with_for_update(read=True)
@@ -87,6 +89,8 @@ class RunnableDeployment:
     workflow_version_id: str
     machine_id: str
     run_timeout: float | None
+    queue_timeout: float | None
+    check_machine: bool
     workflow_api: Graph
 
 
@@ -108,7 +112,7 @@ class DeploymentStore:
     ) -> Deployment:
         """Put a workflow version on a machine. A workflow has one deployment per environment, which this replaces.
 
-        `more` are further columns: `name`, `run_timeout`, `concurrency_limit`; those that are None stay as they are.
+        `more` are further columns, such as `name` and `run_timeout`; those that are None stay as they are.
         """
         now, more = self._database.now(), {name: value for name, value in more.items() if value is not None}
 
@@ -177,7 +181,7 @@ class DeploymentStore:
         if query.environment:
             select = select.where(deployments.c.environment == query.environment)
         if query.is_fluid is not None:
-            select = select.where(machines.c.type.in_(_ON_DEMAND) == query.is_fluid)
+            select = select.where((machines.c.type == MANAGED) == query.is_fluid)
         rows = await self._database.rows(select, owner_id=owner.id, limit=query.limit, offset=query.offset)
         return [_deployment(row) for row in rows]
 
@@ -185,6 +189,16 @@ class DeploymentStore:
         """One deployment with the graphs of its version."""
         rows = await self._database.rows(_THIS, owner_id=owner.id, deployment_id=deployment_id)
         return _deployment(found(rows, f"There is no deployment {deployment_id}"))
+
+    async def checks_machine(self, owner: Owner, workflow_id: str, *, environment: str) -> bool:
+        """Whether a workflow's deployment in an environment is checked against its machine; a new one will be."""
+        query = sa.select(deployments.c.check_machine).where(
+            deployments.c.workflow_id == workflow_id,
+            deployments.c.environment == environment,
+            deployments.c.owner_id == owner.id,
+            deployments.c.deleted_at.is_(None),
+        )
+        return all(row["check_machine"] for row in await self._database.rows(query))
 
     async def check(self, owner: Owner, deployment_id: str) -> None:
         """Raise NotFound when there is no such deployment."""

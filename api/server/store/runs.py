@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +24,10 @@ from .transitions import WAITING, WORKING, advance, write_events
 
 _INSERT = sa.insert(runs)
 # What only the dispatcher and idempotency need is not read for everybody who looks at a list.
-_INNER = ("owner_id", "run_timeout", "idempotency_key", "request_hash", "is_cancel_requested", "attempts", "last_event")
+_INNER = (
+    *("owner_id", "run_timeout", "queue_timeout", "queue_expires_at", "preview_images", "temporary_files"),
+    *("idempotency_key", "request_hash", "is_cancel_requested", "attempts", "last_event", "lost_on", "comes_from"),
+)
 _SHOWN = [column for column in runs.c if column.name not in (*_INNER, "lease", "lease_expires_at")]
 _THIS = sa.select(*_SHOWN).where(runs.c.id == sa.bindparam("run_id"), runs.c.owner_id == sa.bindparam("owner_id"))
 _NEWEST_FIRST = (
@@ -56,6 +59,14 @@ class Webhook:
     """Under this come the URLs of outputs."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How long runs may take whose deployments do not say it, in seconds."""
+
+    queue_seconds: float
+    run_seconds: float
+
+
 class RunStore:
     """Everything is scoped to an owner; what belongs to somebody else is NotFound."""
 
@@ -69,11 +80,13 @@ class RunStore:
         *,
         request: RunRequest,
         inputs: Mapping[str, Any],
-        run_timeout: float,
+        limits: Limits,
         key: str | None = None,
         webhook: Webhook | None = None,
+        comes_from: str | None = None,
     ) -> str:
-        """Accept a run, with the checked `inputs` of its request; its id.
+        """Accept a run, with the checked `inputs` of its request; its id. `limits` count where the deployment has none,
+        and `comes_from` is a machine that waits for the run, and cannot execute it.
 
         The same idempotency `key` gives the same run, and Conflict for another request. Raises what `runnable` does.
         """
@@ -81,13 +94,11 @@ class RunStore:
         events = [Accepted(run_id), StatusChanged(run_id, RunStatus.QUEUED)]
         row = {
             "id": run_id,
-            **_of_deployment(owner, deployment, run_timeout),
-            **_of_request(request, key),
-            "inputs": inputs,
-            "webhook": asdict(webhook) if webhook else None,
-            "status": RunStatus.QUEUED.value,
             "last_event": len(events),
-            **dict.fromkeys(("created_at", "updated_at", "queued_at"), now),
+            **_of_deployment(owner, deployment, limits, now),
+            **_of_request(request, key, webhook),
+            "inputs": inputs,
+            "comes_from": comes_from,
         }
 
         def add(connection: sa.Connection) -> None:
@@ -181,19 +192,30 @@ class RunStore:
         await self._database.write(cancel)
 
 
-def _of_deployment(owner: Owner, deployment: RunnableDeployment, run_timeout: float) -> Row:
+def _of_deployment(owner: Owner, deployment: RunnableDeployment, limits: Limits, now: datetime) -> Row:
+    queue_timeout = deployment.queue_timeout or limits.queue_seconds
     return {
         "owner_id": owner.id,
         "deployment_id": deployment.id,
         "workflow_id": deployment.workflow_id,
         "workflow_version_id": deployment.workflow_version_id,
         "machine_id": deployment.machine_id,
-        "run_timeout": deployment.run_timeout or run_timeout,
+        "run_timeout": deployment.run_timeout or limits.run_seconds,
+        "queue_timeout": queue_timeout,
+        "status": RunStatus.QUEUED.value,
+        **dict.fromkeys(("created_at", "updated_at", "queued_at"), now),
+        "queue_expires_at": now + timedelta(seconds=queue_timeout),
     }
 
 
-def _of_request(request: RunRequest, key: str | None) -> Row:
-    return {"idempotency_key": key, "request_hash": _request_hash(request) if key else None}
+def _of_request(request: RunRequest, key: str | None, webhook: Webhook | None) -> Row:
+    return {
+        "idempotency_key": key,
+        "request_hash": _request_hash(request) if key else None,
+        "webhook": asdict(webhook) if webhook else None,
+        "preview_images": request.preview_images,
+        "temporary_files": request.temporary_files,
+    }
 
 
 def _run(row: Row) -> Run:
@@ -205,7 +227,8 @@ def _run(row: Row) -> Run:
             "webhook_intermediate_status": bool(row["webhook"] and row["webhook"]["is_intermediate"]),
             "workflow_inputs": row.get("inputs"),
             "duration": _seconds(row["created_at"], row["ended_at"]),
-            "run_duration": _seconds(row["started_at"], row["ended_at"]),
+            "run_duration": _seconds(row["running_at"] or row["started_at"], row["ended_at"]),
+            "cold_start_duration": _seconds(row["started_at"], row["running_at"]),
         }
     )
 

@@ -91,6 +91,13 @@ machines = sa.Table(
     _time("deleted_at"),
 )
 
+pool_members = sa.Table(
+    "pool_members",
+    metadata,
+    sa.Column("pool_id", sa.String(40), sa.ForeignKey("machines.id"), primary_key=True),
+    sa.Column("machine_id", sa.String(40), sa.ForeignKey("machines.id"), primary_key=True, index=True),
+)
+
 workflows = sa.Table(
     "workflows",
     metadata,
@@ -137,7 +144,10 @@ deployments = sa.Table(
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("environment", sa.String(40), nullable=False),
     sa.Column("run_timeout", sa.Float),
+    sa.Column("queue_timeout", sa.Float),
     sa.Column("concurrency_limit", sa.Integer),
+    sa.Column("retry_elsewhere", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
+    sa.Column("check_machine", sa.Boolean, nullable=False, default=True, server_default=sa.true()),
     _time("created_at", nullable=False),
     _time("updated_at", nullable=False),
     _time("deactivated_at"),
@@ -163,8 +173,16 @@ runs = sa.Table(
     _ref("workflow_id", "workflows.id", is_indexed=False),
     _ref("workflow_version_id", "workflow_versions.id"),
     _ref("machine_id", "machines.id", is_indexed=False),
+    # While a machine of a pool has the run, that is its machine, and this the pool.
+    sa.Column("pool_id", sa.String(40)),
+    # The machine that died while it had the run, and the one that is at work on what waits for the run.
+    sa.Column("lost_on", sa.String(40)),
+    sa.Column("comes_from", sa.String(40)),
     sa.Column("inputs", sa.JSON, nullable=False),
     sa.Column("run_timeout", sa.Float, nullable=False),
+    sa.Column("queue_timeout", sa.Float, nullable=False, server_default="86400"),
+    sa.Column("preview_images", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
+    sa.Column("temporary_files", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
     sa.Column("webhook", sa.JSON(none_as_null=True)),
     sa.Column("status", sa.String(20), nullable=False),
     sa.Column("progress", sa.Float, nullable=False, default=0.0),
@@ -180,7 +198,9 @@ runs = sa.Table(
     _time("created_at", nullable=False),
     _time("updated_at", nullable=False),
     _time("queued_at"),
+    _time("queue_expires_at"),
     _time("started_at"),
+    _time("running_at"),
     _time("ended_at"),
     sa.UniqueConstraint("owner_id", "idempotency_key"),
     sa.Index("ix_runs_claim", "machine_id", "status", "created_at"),
@@ -192,7 +212,7 @@ runs = sa.Table(
     sa.Index("ix_runs_deployment_status", "deployment_id", "status"),
 )
 
-for _column in (runs.c.lease, runs.c.lease_expires_at):
+for _column in (runs.c.lease, runs.c.lease_expires_at, runs.c.queue_expires_at):
     # Empty in nearly all rows.
     _held = _column.is_not(None)
     sa.Index(f"ix_runs_{_column.name}", _column, sqlite_where=_held, postgresql_where=_held)

@@ -66,9 +66,13 @@ def _stamps(status: RunStatus, now: datetime) -> dict[str, Any]:
     """What a status means for the other columns."""
     no_lease = {"lease": None, "lease_expires_at": None}
     if status.is_terminal:
-        return {**no_lease, "ended_at": now} | ({"progress": 1.0} if status is RunStatus.SUCCESS else {})
+        ended = {**no_lease, "queue_expires_at": None, "live_status": None, "ended_at": now}
+        return ended | ({"progress": 1.0} if status is RunStatus.SUCCESS else {})
     if status is RunStatus.QUEUED:
-        return {**no_lease, "queued_at": now, "started_at": None, "progress": 0.0, "live_status": None}
+        anew = dict.fromkeys(("started_at", "running_at", "live_status"))
+        return {**no_lease, **anew, "queued_at": now, "progress": 0.0}
+    if status is RunStatus.RUNNING:
+        return {"running_at": now, "queue_expires_at": None}
     return {"started_at": now} if status is RunStatus.STARTED else {}
 
 

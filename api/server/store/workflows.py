@@ -75,14 +75,20 @@ class WorkflowStore:
         version = {"id": version_id, "workflow_id": workflow_id, "version": 1}
         graphs = {"workflow": workflow, "workflow_api": workflow_api}
 
-        def add(connection: sa.Connection) -> None:
+        def add(connection: sa.Connection) -> str | None:
             connection.execute(sa.insert(workflows).values(**row, created_at=now, updated_at=now))
             connection.execute(sa.insert(workflow_versions).values(**version, **graphs, created_at=now))
-            _preview(connection, owner, now, workflow_id=workflow_id, version_id=version_id, machine_id=preview_on)
+            return _preview(
+                connection, owner, now, workflow_id=workflow_id, version_id=version_id, machine_id=preview_on
+            )
 
-        await self._database.write(add)
+        deployment_id = await self._database.write(add)
         return WorkflowCreated(
-            workflow_id=workflow_id, workflow_version_id=version_id, version=1, machine_id=preview_on
+            workflow_id=workflow_id,
+            workflow_version_id=version_id,
+            version=1,
+            machine_id=preview_on,
+            deployment_id=deployment_id,
         )
 
     async def list(self, owner: Owner, query: WorkflowQuery = WorkflowQuery()) -> list[Workflow]:  # noqa: B008 (it is immutable)
@@ -212,18 +218,20 @@ def _preview(
     workflow_id: str,
     version_id: str,
     machine_id: str | None,
-) -> None:
-    if machine_id:
-        put_deployment(
-            connection,
-            owner,
-            now=now,
-            workflow_id=workflow_id,
-            workflow_version_id=version_id,
-            machine_id=machine_id,
-            environment=PREVIEW,
-            more={},
-        )
+) -> str | None:
+    """Deploy a version on a machine, if there is one; the deployment's id."""
+    if machine_id is None:
+        return None
+    return put_deployment(
+        connection,
+        owner,
+        now=now,
+        workflow_id=workflow_id,
+        workflow_version_id=version_id,
+        machine_id=machine_id,
+        environment=PREVIEW,
+        more={},
+    )
 
 
 def _mine(owner: Owner, workflow_id: str | None = None) -> list[sa.ColumnElement[bool]]:
