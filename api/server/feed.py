@@ -191,6 +191,16 @@ class Feed:
         if tail := self._tails.get(run_id):
             tail.publish(event)
 
+    def tell(self, run_id: str, event: RunEvent) -> None:
+        """Send something to whoever follows a run now that is no progress of its own."""
+        if tail := self._tails.get(run_id):
+            tail.publish(event)
+
+    @property
+    def followed(self) -> list[str]:
+        """The runs that somebody follows."""
+        return list(self._tails)
+
     def wake(self, run_id: str) -> None:
         """The log of a run has grown."""
         if tail := self._tails.get(run_id):

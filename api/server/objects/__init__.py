@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +31,7 @@ class Backend(Protocol):
         """What is known of an object; NotFound when its bytes are not there."""
         ...
 
-    def read(self, stored: Stored, *, start: int, stop: int) -> AsyncIterator[bytes]:
+    def read(self, stored: Stored, *, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to and without `stop`."""
         ...
 
@@ -69,15 +70,16 @@ class Objects(SignedUrls):
         """The bytes of an object; NotFound when there are none."""
         return (await self.find(key)).size
 
-    def read_part(self, stored: Stored, *, start: int, stop: int) -> AsyncIterator[bytes]:
+    def read_part(self, stored: Stored, *, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes of an object that was found, from `start` up to and without `stop`, in pieces."""
         return self._backend.read(stored, start=start, stop=stop)
 
-    async def read(self, key: str) -> AsyncIterator[bytes]:
+    async def read(self, key: str) -> AsyncGenerator[bytes, None]:
         """The bytes of an object, in pieces."""
         stored = await self.find(key)
-        async for piece in self.read_part(stored, start=0, stop=stored.size):
-            yield piece
+        async with aclosing(self.read_part(stored, start=0, stop=stored.size)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def delete(self, key: str) -> None:
         """Remove an object, if there is one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Generator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -58,7 +58,7 @@ class Bucket:
                 raise NotFound(MISSING) from None
         return Stored(key, meta["size"], meta["last_modified"], meta["e_tag"])
 
-    async def read(self, stored: Stored, *, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, stored: Stored, *, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to and without `stop`; Conflict when they are no longer those that were found."""
         # A request for each piece: one for all would fail when whoever reads takes longer than a request may.
         for offset in range(start, stop, _READ_BYTES):

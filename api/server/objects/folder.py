@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
@@ -45,7 +45,7 @@ class Folder:
         modified = datetime.fromtimestamp(stat.st_mtime, timezone.utc)
         return Stored(key, stat.st_size, modified, f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"', path)
 
-    async def read(self, stored: Stored, *, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, stored: Stored, *, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to and without `stop`."""
         with self.path(stored.key).open("rb") as file:
             file.seek(start)
