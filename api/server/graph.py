@@ -11,14 +11,18 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from ..errors import quote
-from ..inputs import EXTERNAL_CLASSES, PREFIX, InputKind, input_kind, is_link
+from ..inputs import EXTERNAL_CLASSES, MAX_BATCH, PREFIX, InputKind, input_kind, is_link
 from ..models import Failure, Graph
 from ..shapes import is_array, is_object
 from .machines import MachineError
-from .node_info import NodeInfo, choices_of, choose, has_input, is_output, takes_upload
+from .node_info import ChoicesOfNodes, NodeInfo, has_input, is_output, takes_upload
+
+MAX_ADDED = 20_000
+"""Nodes that compiling may add to a graph: every image of a batch is one, for every node that takes the batch."""
 
 Draw = Callable[[int, int], int]
 """A random integer between two, which are both possible."""
@@ -82,11 +86,13 @@ class Draft:
     """The URLs of the files that have to be on the ComfyUI first, each once."""
     unmatched: set[str]
     """Classes of nodes that ask for something which is not among their choices in `info`: it may be outdated."""
+    missing: Mapping[str, str]
+    """Nodes of the deployment's graph, and the classes that the ComfyUI lacks for them: it cannot execute the graph."""
 
 
 def classes_of(graph: Graph) -> set[str]:
     """The node classes that `info` has to tell of: those of the graph, and those that may stand in for them."""
-    found = {_class(node) for node in graph.values()}
+    found = {class_of(node) for node in graph.values()}
     loaders = {_LOADERS[name].node_class for name in found if name in _LOADERS}
     extra = {_VIDEO.node_class: _VIDEO_PARTS, _IMAGE.node_class: _JOIN}
     stand_ins = {_OUTPUT_NODES[name][0] for name in found if name in _OUTPUT_NODES}
@@ -95,16 +101,17 @@ def classes_of(graph: Graph) -> set[str]:
 
 
 def draft_graph(graph: Graph, inputs: Mapping[str, Any], info: NodeInfo) -> Draft:
-    """What compiling a graph takes. Raises MachineError when this ComfyUI cannot execute it."""
-    compiler = _Compiler(graph, inputs, info)
-    prompt = compiler.compile().prompt
-    missing = {node_id: _class(node) for node_id, node in prompt.items() if _class(node) not in info}
-    if missing:
-        node_id, node_class = next(iter(missing.items()))
-        named = ", ".join(repr(name) for name in dict.fromkeys(missing.values()))
-        message = f"This ComfyUI lacks the node classes {named}: install what brings them, or use another machine"
-        raise MachineError(Failure(message=message, node_id=node_id, node_class=node_class))
-    return Draft(list(dict.fromkeys(compiler.files)), _unmatched(prompt, info))
+    """What compiling a graph takes. Raises MachineError when that cannot be done."""
+    compiler = Compiler(graph, inputs, info)
+    compiled = compiler.compile()
+    files = list(dict.fromkeys(compiler.files))
+    return Draft(files, _unmatched(compiled.prompt, compiler.choices), missing_classes(compiled, info))
+
+
+def missing_classes(compiled: Compiled, info: NodeInfo) -> dict[str, str]:
+    """Nodes of the deployment's graph, and the classes that the ComfyUI lacks for them."""
+    lacking = {node_id: class_of(node) for node_id, node in compiled.prompt.items() if class_of(node) not in info}
+    return {compiled.origins.get(node_id, node_id): node_class for node_id, node_class in lacking.items()}
 
 
 def compile_graph(
@@ -116,21 +123,23 @@ def compile_graph(
     draw: Draw = _draw,
 ) -> Compiled:
     """The graph of one run. `names` has the name on the ComfyUI of every file in its draft, which came to no error."""
-    return _Compiler(graph, inputs, info, names=names, draw=draw).compile()
+    return Compiler(graph, inputs, info, names=names, draw=draw).compile()
 
 
-def _unmatched(graph: Graph, info: NodeInfo) -> set[str]:
+def _unmatched(graph: Graph, choices_of: ChoicesOfNodes) -> set[str]:
     found: set[str] = set()
     for node in graph.values():
-        for name, value in _fields(node).items():
-            choices = choices_of(info, _class(node), name)
-            if isinstance(value, str) and choices is not None and choose(value, choices) not in choices:
-                found.add(_class(node))
+        for name, value in fields_of(node).items():
+            choices = choices_of.of(class_of(node), name)
+            if isinstance(value, str) and choices is not None and choices.meant_by(value) not in choices:
+                found.add(class_of(node))
     return found
 
 
 @dataclass
-class _Compiler:
+class Compiler:
+    """Compiles one graph, once."""
+
     graph: Graph
     inputs: Mapping[str, Any]
     info: NodeInfo
@@ -139,6 +148,7 @@ class _Compiler:
     files: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
+        self.choices = ChoicesOfNodes(self.info)
         self._nodes: Graph = {}
         self._origins: dict[str, str] = {}
         self._output_ids: dict[str, str] = {}
@@ -153,30 +163,30 @@ class _Compiler:
 
     def _with_files(self, node: Mapping[str, Any]) -> dict[str, Any]:
         """A copy of a node whose files are uploaded."""
-        fields = dict(_fields(node))
+        fields = dict(fields_of(node))
         for name, value in fields.items():
-            if _is_url(value) and takes_upload(self.info, _class(node), name):
+            if _is_url(value) and takes_upload(self.info, class_of(node), name):
                 fields[name] = self._uploaded(value)
         return {**node, "inputs": fields}
 
     def _is_compiled_away(self, node: Mapping[str, Any]) -> bool:
         """Files always travel by upload: a URL of ours means nothing where the ComfyUI may be."""
-        node_class = _class(node)
+        node_class = class_of(node)
         return node_class.startswith(PREFIX) and (node_class in _LOADERS or node_class not in self.info)
 
     def _stock(self, node_id: str, node: dict[str, Any], own: Graph) -> dict[str, Any]:
-        fields = _fields(node)
-        if _class(node).startswith(PREFIX):
+        fields = fields_of(node)
+        if class_of(node).startswith(PREFIX):
             fields = self._filled(node)
         output_id = fields.get("output_id")
         if isinstance(output_id, str) and output_id:
             self._output_ids[node_id] = output_id
-        node_class, fields = self._stand_in(_class(node), fields)
+        node_class, fields = self._stand_in(class_of(node), fields)
         resolved = {name: self._linked(value, own) for name, value in fields.items()}
         for name, value in resolved.items():
-            choices = choices_of(self.info, node_class, name)
+            choices = self.choices.of(node_class, name)
             if isinstance(value, str) and choices is not None:
-                resolved[name] = choose(value, choices)
+                resolved[name] = choices.meant_by(value)
         return {**node, "class_type": node_class, "inputs": resolved}
 
     def _stand_in(self, node_class: str, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -189,9 +199,9 @@ class _Compiler:
 
     def _filled(self, node: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of an External node that the ComfyUI has, with the run's value where the node looks for it."""
-        fields = dict(_fields(node))
+        fields = dict(fields_of(node))
         value = self.inputs.get(str(fields.get("input_id")))
-        external = EXTERNAL_CLASSES.get(_class(node))
+        external = EXTERNAL_CLASSES.get(class_of(node))
         if value is not None:
             fields[external.default_fields[0] if external else "default_value"] = value
         return fields
@@ -209,7 +219,7 @@ class _Compiler:
     def _replace(self, node_id: str, own: Graph) -> Callable[[int], Any]:
         """Replace an External node; gives what to connect to in place of each of its outputs."""
         node = own[node_id]
-        node_class, value = _class(node), self._value(node_id, node, own)
+        node_class, value = class_of(node), self._value(node_id, node, own)
         if node_class not in _LOADERS or is_link(value):
             return lambda index: value
         if input_kind(node_class) is InputKind.IMAGE_BATCH:
@@ -230,15 +240,11 @@ class _Compiler:
 
     def _value(self, node_id: str, node: Mapping[str, Any], own: Graph) -> Any:
         """The value of an External node: the run's, or its own default."""
-        node_class, fields = _class(node), _fields(node)
-        value = self.inputs.get(str(fields.get("input_id")))
+        node_class, fields = class_of(node), fields_of(node)
         if node_class == f"{PREFIX}Seed":
+            value = self.inputs.get(str(fields.get("input_id")))
             return self._seed(value, self._linked(fields.get("default_value"), own), fields)
-        external = EXTERNAL_CLASSES.get(node_class)
-        defaults = iter(external.default_fields if external else ("default_value",))
-        while value is None and (name := next(defaults, None)):
-            default = self._linked(fields.get(name), own)
-            value = None if default in ("", "[]") else default
+        external, value = EXTERNAL_CLASSES.get(node_class), self._given(node, own)
         if value in (None, "") and external and external.is_required:
             raise _cannot(node_id, node, f"The input {fields.get('input_id')!r} is missing and has no default")
         kind = input_kind(node_class)
@@ -247,6 +253,16 @@ class _Compiler:
         if kind is InputKind.TEXT and _is_model(node_class) and _is_url(value):
             raise _cannot(node_id, node, "A stock ComfyUI downloads no models: give the name of a file that it has")
         return _NOTHING.get(kind, "") if value is None else value
+
+    def _given(self, node: Mapping[str, Any], own: Graph) -> Any:
+        """What the run gives for an External node, else the first default that the node has; None without any."""
+        fields, external = fields_of(node), EXTERNAL_CLASSES.get(class_of(node))
+        value = self.inputs.get(str(fields.get("input_id")))
+        defaults = iter(external.default_fields if external else ("default_value",))
+        while value is None and (name := next(defaults, None)):
+            default = self._linked(fields.get(name), own)
+            value = None if default in ("", "[]") else default
+        return value
 
     def _seed(self, value: Any, default: Any, fields: Mapping[str, Any]) -> Any:
         """A default outside of the limits, by custom -1, stands for a random seed."""
@@ -259,12 +275,7 @@ class _Compiler:
 
     def _load_batch(self, node_id: str, node: Mapping[str, Any], value: Any) -> None:
         """Load every image of a batch, and join them one after the other."""
-        try:
-            urls: Any = json.loads(value) if isinstance(value, str) else value
-        except ValueError:
-            urls = None
-        if not is_array(urls) or not urls or not all(isinstance(url, str) for url in urls):
-            raise _cannot(node_id, node, f"The images are not a list of URLs: {quote(repr(value))}")
+        urls = self._batch(node_id, node, value)
         loads = [_node(_IMAGE.node_class, image=self._uploaded(url) if _is_url(url) else url) for url in urls]
         if len(loads) == 1:
             self._nodes[node_id] = loads[0]
@@ -277,39 +288,55 @@ class _Compiler:
             else:
                 joined = self._add(f"{node_id}-to-{number}", node_id, both)
 
+    def _batch(self, node_id: str, node: Mapping[str, Any], value: Any) -> list[Any]:
+        """The images of a batch, which are texts."""
+        try:
+            urls: Any = json.loads(value) if isinstance(value, str) else value
+        except (ValueError, RecursionError):
+            urls = None
+        if not is_array(urls) or not 0 < len(urls) <= MAX_BATCH or not all(isinstance(url, str) for url in urls):
+            what = f"a list of URLs, 1 to {MAX_BATCH} of them"
+            raise _cannot(node_id, node, f"The images are not {what}: {quote(str(value))}")
+        return urls
+
     def _video_output(self, node_id: str, node: Mapping[str, Any], index: int) -> int:
         if index not in _VIDEO_OUTPUTS:
             raise _cannot(node_id, node, f"A stock ComfyUI has nothing for output {index} of this node")
         return _VIDEO_OUTPUTS[index]
 
-    def _uploaded(self, url: str) -> str:
+    def _uploaded(self, url: str) -> Any:
         """The name on the ComfyUI of a file behind a URL."""
         self.files.append(url)
         return self.names.get(url, "")
 
     def _add(self, wanted: str, origin: str, node: dict[str, Any]) -> list[Any]:
         """Add a node; gives the link to its first output."""
-        while wanted in self.graph:
-            wanted += "-"
-        self._nodes[wanted] = node
-        self._origins[wanted] = origin
-        return [wanted, 0]
+        if len(self._origins) >= MAX_ADDED:
+            message = f"The graph takes too many images: more than {MAX_ADDED} nodes would have to be added for them"
+            raise _cannot(origin, self.graph.get(origin), message)
+        numbered = (f"{wanted}-{number}" for number in count(2))
+        name = wanted
+        while name in self.graph or name in self._origins:
+            name = next(numbered)
+        self._nodes[name] = node
+        self._origins[name] = origin
+        return [name, 0]
 
     def _used(self, own: Graph) -> Graph:
         """The nodes that outputs depend on: ComfyUI executes no others, but refuses unknown classes among them."""
-        taken = {value[0] for node in own.values() for value in _fields(node).values() if is_link(value)}
+        taken = {value[0] for node in own.values() for value in fields_of(node).values() if is_link(value)}
         # Whether a class that the ComfyUI lacks is an output's can only be guessed: nobody takes anything from it.
         ends = [
             node_id
             for node_id, node in self._nodes.items()
-            if is_output(self.info, _class(node)) or (_class(node) not in self.info and node_id not in taken)
+            if is_output(self.info, class_of(node)) or (class_of(node) not in self.info and node_id not in taken)
         ]
         used: set[str] = set()
         while ends:
             node_id = ends.pop()
             if node_id in self._nodes and node_id not in used:
                 used.add(node_id)
-                ends += [value[0] for value in _fields(self._nodes[node_id]).values() if is_link(value)]
+                ends += [value[0] for value in fields_of(self._nodes[node_id]).values() if is_link(value)]
         return {node_id: node for node_id, node in self._nodes.items() if node_id in used}
 
 
@@ -317,11 +344,13 @@ def _node(node_class: str, **fields: Any) -> dict[str, Any]:
     return {"class_type": node_class, "inputs": fields}
 
 
-def _class(node: Any) -> str:
+def class_of(node: Any) -> str:
+    """The class of a node; an empty text for what is none."""
     return str(node.get("class_type", "")) if is_object(node) else ""
 
 
-def _fields(node: Any) -> Mapping[str, Any]:
+def fields_of(node: Any) -> Mapping[str, Any]:
+    """The inputs of a node: values and links."""
     fields = node.get("inputs") if is_object(node) else None
     return fields if is_object(fields) else {}
 
@@ -335,7 +364,7 @@ def _is_model(node_class: str) -> bool:
 
 
 def _cannot(node_id: str, node: Any, message: str) -> MachineError:
-    return MachineError(Failure(message=message, node_id=node_id, node_class=_class(node)))
+    return MachineError(Failure(message=message, node_id=node_id, node_class=class_of(node)))
 
 
 def _circle(node_id: str, node: Any) -> Callable[[int], Any]:
