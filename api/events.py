@@ -10,6 +10,7 @@ where the hosted platform tells the run's id, and its refusal (`{"error", "node_
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -85,6 +86,17 @@ class NodesProgress:
 
     run_id: str
     nodes: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class PreviewImage:
+    """What a node has so far, as a small picture. Only runs that were asked for with previews have it."""
+
+    run_id: str
+    node_id: str | None
+    content_type: str
+    """`image/jpeg` or `image/png`."""
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -170,6 +182,7 @@ RunEvent = (
     | NodeStarted
     | NodeProgress
     | NodesProgress
+    | PreviewImage
     | LiveStatus
     | NodeExecuted
     | OutputReady
@@ -239,6 +252,11 @@ def _share(value: float, maximum: float) -> float:
     return min(1.0, value / maximum) if maximum else 0.0
 
 
+def _preview_image(data: Payload) -> PreviewImage:
+    image = base64.b64decode(data["image"], validate=True)
+    return PreviewImage(data["prompt_id"], _id(data.get("node")), str(data["content_type"]), image)
+
+
 def _failed(data: Payload) -> ExecutionFailed:
     failure = Failure(
         message=str(data.get("exception_message", "")).strip(),
@@ -255,6 +273,7 @@ _READERS: dict[str, Callable[[Payload], RunEvent]] = {
     "executing": lambda d: NodeStarted(d["prompt_id"], _id(d["node"])),
     "progress": lambda d: NodeProgress(d["prompt_id"], _id(d.get("node")), float(d["value"]), float(d["max"])),
     "progress_state": _nodes_progress,
+    "preview_image": _preview_image,
     "live_status": lambda d: LiveStatus(d["prompt_id"], d.get("live_status") or "", float(d.get("progress") or 0)),
     "executed": lambda d: NodeExecuted(d["prompt_id"], str(d["node"]), d.get("output") or {}),
     "output_ready": lambda d: OutputReady(d["prompt_id"], str(d["node"]), d.get("output") or {}),
@@ -299,6 +318,7 @@ _Named = (
     | NodeStarted
     | NodeProgress
     | NodesProgress
+    | PreviewImage
     | LiveStatus
     | NodeExecuted
     | OutputReady
@@ -321,6 +341,9 @@ def _encode_named(event: _Named) -> tuple[str, Payload]:
             return "progress", {"node": node_id, "value": value, "max": maximum}
         case NodesProgress(_, nodes):
             return "progress_state", {"nodes": {key: _node_state(key, share) for key, share in nodes.items()}}
+        case PreviewImage(_, node_id, content_type, data):
+            image = base64.b64encode(data).decode()
+            return "preview_image", {"node": node_id, "content_type": content_type, "image": image}
         case LiveStatus(_, text, progress):
             return "live_status", {"live_status": text, "progress": progress}
         case NodeExecuted(_, node_id, output):

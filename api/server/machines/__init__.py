@@ -6,13 +6,13 @@ kind of machine is one file here: `builtin` works in this process, others talk t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ...events import RunEvent
-from ...models import Failure, Graph
+from ...models import Failure, Graph, Lack, MachineLog
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,15 @@ class MachineError(Exception):
         self.failure = failure
 
 
+class MachineLost(MachineError):
+    """The machine went away: the same run may succeed on another one, or on this one later."""
+
+    def __init__(self, failure: Failure, *, was_sent: bool) -> None:
+        super().__init__(failure)
+        self.was_sent = was_sent
+        """Whether the machine may have begun to execute the run."""
+
+
 @dataclass(frozen=True)
 class OutputBytes:
     """A file that a node has put out, on its way to the object store."""
@@ -52,6 +61,8 @@ class OutputBytes:
     filename: str
     content_type: str
     chunks: AsyncIterable[bytes]
+    type: str = "output"
+    """`temp` for what a preview node shows."""
 
 
 class Outputs(Protocol):
@@ -70,9 +81,15 @@ class Job:
     workflow_api: Graph
     inputs: Mapping[str, Any]
     """Values by input_id, already checked against the graph."""
-    read_file: Callable[[str], AsyncIterator[bytes]]
+    read_file: Callable[[str], AsyncGenerator[bytes, None]]
     """The bytes behind the URL of an input; raises InvalidInput when they cannot be had."""
     outputs: Outputs
+    is_repeated: bool = False
+    """Whether it was begun before, perhaps on this machine, by a server that is gone."""
+    preview_images: bool = False
+    """Whether to tell of the pictures that a sampler shows while it works."""
+    temporary_files: bool = False
+    """Whether what preview nodes show is an output, too."""
 
 
 Emit = Callable[[RunEvent], None]
@@ -92,6 +109,22 @@ class Machine(Protocol):
 
     async def health(self) -> None:
         """Return when the machine could take a run now, else raise MachineError with the reason."""
+        ...
+
+    async def lacks(self, graph: Graph, inputs: Mapping[str, Any] | None, *, may_start: bool = False) -> list[Lack]:
+        """What the machine lacks for a graph; the first of very many.
+
+        `inputs` are the values of a run; without them what only a run tells is taken to be there. Raises MachineError
+        when the machine cannot say so now. One that would have to be started for it is, if it `may_start`.
+        """
+        ...
+
+    async def executes(self, prompt_id: str) -> bool:
+        """Whether a ComfyUI of the machine is at work on this prompt, which need not come from here. Never raises."""
+        ...
+
+    async def logs(self, limit_bytes: int) -> list[MachineLog]:
+        """What the machine's own processes have printed: the last bytes of each log, the newest first."""
         ...
 
     async def close(self) -> None:

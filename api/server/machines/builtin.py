@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -22,9 +23,12 @@ from PIL import Image, ImageFilter, ImageOps
 from ...errors import OutpostError, quote
 from ...events import ExecutionStarted, ExecutionSucceeded, LiveStatus, NodeProgress, NodeStarted
 from ...inputs import PREFIX, InputKind, input_kind, is_link
-from ...models import Failure
+from ...models import Failure, Graph, Lack, MachineLog
 from ...shapes import is_array, is_object
+from ..graph import class_of
+from ..preflight import class_lacks
 from . import Emit, Job, MachineError, OutputBytes
+from .fields import Fields
 from .picture import MAX_PIXELS, Picture, Pixels
 from .pixel_budget import PixelBudget
 
@@ -40,7 +44,6 @@ SLEEP_STEP = 0.05
 
 
 T = TypeVar("T")
-Batch = tuple[Picture, ...]
 
 
 class BuiltinMachine:
@@ -57,6 +60,20 @@ class BuiltinMachine:
 
     async def health(self) -> None:
         """It can always take a run."""
+
+    async def lacks(self, graph: Graph, inputs: Mapping[str, Any] | None, *, may_start: bool = False) -> list[Lack]:
+        """Its node classes are checked and nothing else: they have no choices, and every input can be left out."""
+        classes = {node_id: class_of(node) for node_id, node in graph.items()}
+        missing = {node_id: name for node_id, name in classes.items() if not _is_known(name)}
+        return class_lacks(missing, NODES)
+
+    async def executes(self, prompt_id: str) -> bool:
+        """It is no ComfyUI."""
+        return False
+
+    async def logs(self, limit_bytes: int) -> list[MachineLog]:
+        """It has no process of its own."""
+        return []
 
     async def close(self) -> None:
         """It holds nothing."""
@@ -111,28 +128,6 @@ class _Execution:
         return results[link[1]] if 0 <= link[1] < len(results) else None
 
 
-class Fields:
-    """The inputs of one node, with its links replaced by what they lead to."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-
-    def get(self, name: str) -> Any:
-        return self._values.get(name)
-
-    def number(self, name: str, default: float | None = None) -> float:
-        value = self._values.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"the input {name!r} takes a number, not {quote(repr(value))}")
-        return value
-
-    def images(self, name: str) -> Batch:
-        value = self._values.get(name)
-        if not isinstance(value, tuple) or not value:
-            raise ValueError(f"the input {name!r} takes an image and nothing is connected to it")
-        return value  # pyright: ignore[reportUnknownVariableType] only batches are tuples here
-
-
 @dataclass(frozen=True)
 class Call:
     """One execution of one node."""
@@ -179,10 +174,11 @@ async def _read_picture(call: Call, url: Any) -> Picture:
 
 async def _read_bytes(call: Call, url: str) -> bytes:
     data = bytearray()
-    async for chunk in call.execution.job.read_file(url):
-        data += chunk
-        if len(data) > MAX_FILE_BYTES:
-            raise ValueError(f"the file has more than {MAX_FILE_BYTES} bytes, the most on the built-in machine")
+    async with aclosing(call.execution.job.read_file(url)) as chunks:
+        async for chunk in chunks:
+            data += chunk
+            if len(data) > MAX_FILE_BYTES:
+                raise ValueError(f"the file has more than {MAX_FILE_BYTES} bytes, the most on the built-in machine")
     return bytes(data)
 
 
@@ -301,23 +297,28 @@ async def _sleep(call: Call) -> tuple[Any, ...]:
 
 
 async def _save_image(call: Call) -> tuple[Any, ...]:
-    prefix = str(call.fields.get("filename_prefix") or "ComfyUI")
-    batch = call.fields.images("images")
-    files = [_png_file(call, picture, f"{prefix}_{number:05}_.png") for number, picture in enumerate(batch, start=1)]
-    await _put_out(call, files=files)
+    await _put_out_images(call, prefix=str(call.fields.get("filename_prefix") or "ComfyUI"))
     return ()
-
-
-def _png_file(call: Call, picture: Picture, filename: str) -> OutputBytes:
-    async def chunks() -> AsyncIterator[bytes]:
-        yield await call.execution.compute(picture.to_png, pixels=picture.size)
-
-    return OutputBytes("images", filename, "image/png", chunks())
 
 
 async def _preview_image(call: Call) -> tuple[Any, ...]:
-    call.fields.images("images")  # a preview is for the screen: it is looked at and not an output
+    if call.execution.job.temporary_files:
+        await _put_out_images(call, prefix="ComfyUI_temp", type="temp")
+    else:
+        call.fields.images("images")  # a preview is for the screen: it is looked at and not an output
     return ()
+
+
+async def _put_out_images(call: Call, *, prefix: str, type: str = "output") -> None:
+    batch = enumerate(call.fields.images("images"), start=1)
+    await _put_out(call, files=[_png_file(call, each, f"{prefix}_{number:05}_.png", type) for number, each in batch])
+
+
+def _png_file(call: Call, picture: Picture, filename: str, type: str) -> OutputBytes:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield await call.execution.compute(picture.to_png, pixels=picture.size)
+
+    return OutputBytes("images", filename, "image/png", chunks(), type)
 
 
 async def _preview_any(call: Call) -> tuple[Any, ...]:
@@ -361,11 +362,15 @@ def _order(graph: Mapping[str, Any]) -> list[str]:
         raise MachineError(failure) from error
 
 
+def _is_known(node_class: str) -> bool:
+    return node_class in NODES or node_class.startswith(PREFIX)
+
+
 def _sources(graph: Mapping[str, Any], node_id: str) -> list[str]:
     """The nodes that a node is connected to."""
     node: Any = graph[node_id]
     node_class = node.get("class_type") if is_object(node) else None
-    if not isinstance(node_class, str) or not (node_class in NODES or node_class.startswith(PREFIX)):
+    if not isinstance(node_class, str) or not _is_known(node_class):
         message = f"The built-in machine has no such node. It is for trying out and knows: {', '.join(NODES)}."
         raise MachineError(Failure(message=message, node_id=node_id, node_class=str(node_class)))
     fields: Any = node.get("inputs") or {}

@@ -10,20 +10,23 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import aiohttp
 
 from ...errors import InvalidInput
-from ...events import ExecutionSucceeded, Rejected
-from ...models import Failure
+from ...events import ExecutionStarted, ExecutionSucceeded, Rejected, RunEvent
+from ...models import Failure, Graph, Lack, MachineLog
 from ...shapes import is_array, is_object
-from ..graph import Compiled, Draft, classes_of, compile_graph, draft_graph
-from . import Emit, Job, MachineError, MachineSettings
+from ..aside import aside
+from ..graph import Compiled, compile_graph
+from . import Emit, Job, MachineError, MachineLost, MachineSettings
 from .comfyui_files import OutputCollector, Uploads
-from .comfyui_messages import Narrator, read_message
-from .comfyui_wire import Refused, Unreachable, Wire
+from .comfyui_messages import Message, Narrator, read_message, was_interrupted
+from .comfyui_nodes import KnownNodes
+from .comfyui_wire import CLOSED, LARGE_BYTES, Refused, Unreachable, Wire
 
 log = logging.getLogger("outpost.machines")
 
@@ -76,32 +79,40 @@ _NO_COMFYUI = "What answers at the endpoint is no ComfyUI"
 
 
 class ComfyUIMachine:
-    """Executes runs on the ComfyUI at `settings.endpoint`."""
+    """Executes runs on the ComfyUI at `settings.endpoint`. `nodes` is what is known of it, or of others like it."""
 
-    def __init__(self, settings: MachineSettings, *, patience: Patience | None = None) -> None:
+    def __init__(
+        self, settings: MachineSettings, *, patience: Patience | None = None, nodes: KnownNodes | None = None
+    ) -> None:
         self._settings = settings
         self._patience = patience or Patience()
         self._opened: Wire | None = None
+        self._is_closed = False
         self._uploads: Uploads | None = None
-        self._info: dict[str, Mapping[str, Any]] = {}
+        self._nodes = nodes or KnownNodes()
 
     async def run(self, job: Job, emit: Emit) -> None:
         wire = self._wire()
         self._uploads = self._uploads or Uploads(wire)
-        info, draft = await self._draft(wire, job)
-        # After a server's crash its prompt may still be at work, and is not to be executed a second time.
-        adopted = await _find(wire, job.run_id)
+        info, draft = await self._nodes.draft(wire, job.workflow_api, job.inputs)
+        # What a server had sent that is gone may be at work still, or done, and is not to be executed a second time.
+        adopted = await _find(wire, job.run_id, ended_too=True) if job.is_repeated else None
         names = {} if adopted else await self._uploads.upload(draft.files, job)
-        compiled = compile_graph(job.workflow_api, job.inputs, info, names=names)
+        graph, inputs = job.workflow_api, job.inputs
+        compiled = await aside(lambda: compile_graph(graph, inputs, info, names=names), graph, inputs)
         try:
             await _Run(wire, job, emit, compiled=compiled, patience=self._patience).execute(adopted)
         except Refused:
-            self._info = {}  # it may have other nodes now than when it was asked
+            self._nodes.forget()
             raise
 
     async def health(self) -> None:
         """Return when the ComfyUI answers, else raise MachineError with the reason."""
         await self._wire().system_stats(seconds=self._patience.answer)
+
+    async def lacks(self, graph: Graph, inputs: Mapping[str, Any] | None, *, may_start: bool = False) -> list[Lack]:
+        """What the ComfyUI lacks for a graph, by what it tells of its node classes."""
+        return await self._nodes.lacks(self._wire(), graph, inputs)
 
     async def is_idle(self) -> bool:
         """Whether it answers, and has nothing to do."""
@@ -110,29 +121,35 @@ class ComfyUIMachine:
         except (MachineError, asyncio.TimeoutError):
             return False
 
+    async def executes(self, prompt_id: str) -> bool:
+        """Whether it is at work on a prompt that somebody has sent to it."""
+        try:
+            running, _ = await self._wire().queue()
+        except MachineError:
+            return False
+        return any(entry[1] == prompt_id for entry in running)
+
+    async def logs(self, limit_bytes: int) -> list[MachineLog]:
+        """None: what it prints stays with whoever has started it."""
+        return []
+
     async def close(self) -> None:
         """Close every connection."""
+        self._is_closed = True
         if self._opened:
             await self._opened.close()
         self._opened = self._uploads = None
 
     def _wire(self) -> Wire:
         """Not made with the machine: an endpoint that cannot be used fails a run and not the server."""
+        if self._is_closed:
+            raise MachineError(CLOSED)
         if self._opened is None:
             try:
                 self._opened = Wire(self._settings.endpoint, auth_token=self._settings.auth_token)
             except InvalidInput as error:
                 raise MachineError(Failure(message=str(error))) from error
         return self._opened
-
-    async def _draft(self, wire: Wire, job: Job) -> tuple[Mapping[str, Mapping[str, Any]], Draft]:
-        """What the ComfyUI tells of the job's node classes, which is remembered, and what compiling its graph takes."""
-        info = self._info
-        info |= await wire.node_info(classes_of(job.workflow_api) - info.keys())
-        draft = draft_graph(job.workflow_api, job.inputs, info)
-        if draft.unmatched:
-            info |= await wire.node_info(draft.unmatched)  # somebody may have added the model since
-        return info, draft
 
 
 async def _find(wire: Wire, client_id: str, *, ended_too: bool = False) -> str | None:
@@ -142,7 +159,7 @@ async def _find(wire: Wire, client_id: str, *, ended_too: bool = False) -> str |
         if _client_id(entry) == client_id:
             return str(entry[1])
     for prompt_id, record in (await wire.latest(RECENT)).items() if ended_too else ():
-        if is_object(record) and _client_id(record.get("prompt")) == client_id:
+        if is_object(record) and _client_id(record.get("prompt")) == client_id and not was_interrupted(record):
             return prompt_id
     return None
 
@@ -156,20 +173,27 @@ async def _both(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, No
     """Do two things at once; when one fails, or whoever waits is cancelled, the other one is stopped."""
     tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
     try:
-        await asyncio.gather(*tasks)
+        # Not gather: it passes a cancellation on, and a second one tears what waits for its end after the first.
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if task in ended:
+            task.result()
 
 
 async def to_its_end(work: Coroutine[Any, Any, None], *, seconds: float) -> None:
-    """Do something that must not be torn: a cancellation waits so long for it to be done."""
-    task = asyncio.ensure_future(work)
+    """Do something that must not be torn: a cancellation, and those after it, wait so long for it to be done."""
+    task, clock = asyncio.ensure_future(work), asyncio.get_running_loop().time
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task}, timeout=seconds)
+        until = clock() + seconds
+        while not task.done() and clock() < until:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task}, timeout=until - clock())
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         raise
@@ -184,10 +208,11 @@ class _Run:
         self._emit = emit
         self._prompt = compiled.prompt
         self._patience = patience
-        self._narrator = Narrator(job.run_id, job.workflow_api, compiled)
+        self._narrator = Narrator(job.run_id, job.workflow_api, compiled, temporary_files=job.temporary_files)
         self._outputs = OutputCollector(wire, job, narrator=self._narrator, output_ids=compiled.output_ids)
         self._prompt_id: str | None = None
         self._was_sent = False
+        self._has_begun = False
 
     async def execute(self, adopted: str | None) -> None:
         """Execute the prompt, or follow one that is there already. It is gone from the ComfyUI when this ends."""
@@ -196,6 +221,8 @@ class _Run:
         try:
             await _both(self._follow(), self._outputs.bring())
             is_over = True
+        except MachineLost as error:
+            raise MachineLost(error.failure, was_sent=self._was_sent or adopted is not None) from error
         finally:
             if not is_over:
                 await to_its_end(self._stop(), seconds=self._patience.stop)
@@ -206,7 +233,7 @@ class _Run:
         last_seen = clock()
         while True:
             try:
-                async with self._wire.websocket(self._job.run_id) as socket:
+                async with self._wire.websocket(self._job.run_id, with_previews=self._job.preview_images) as socket:
                     if self._prompt_id is None:
                         await to_its_end(self._submit(), seconds=self._patience.stop)
                     elif await self._has_ended():
@@ -216,16 +243,19 @@ class _Run:
                     last_seen = clock()
                     if ended:
                         break
-            except Unreachable:
+            except Unreachable as error:
                 if self._prompt_id is None or clock() - last_seen > self._patience.away:
                     raise
+                self._emit(self._narrator.away(error.failure.message))
             await asyncio.sleep(self._patience.retry)
         await self._conclude()
 
     async def _submit(self) -> None:
         self._was_sent = True
         try:
-            answer = await self._wire.submit(self._prompt, client_id=self._job.run_id)
+            answer = await self._wire.submit(
+                self._prompt, client_id=self._job.run_id, with_previews=self._job.preview_images
+            )
         except Refused as error:
             self._refuse(error.answer, error)
         except Unreachable as error:
@@ -250,38 +280,68 @@ class _Run:
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
         """Tell of the prompt until it has ended (True) or the websocket has (False)."""
+        clock, quiet = asyncio.get_running_loop().time, self._patience.quiet
+        deadline = clock() + quiet
         while True:
-            try:
-                received = await socket.receive(timeout=self._patience.quiet)
-            except asyncio.TimeoutError:
+            # What is told of others, and of the machine as a whole, says nothing about this prompt.
+            if (remaining := deadline - clock()) <= 0:
                 if await self._has_ended():
                     return True
+                deadline = clock() + quiet
+                continue
+            try:
+                received = await socket.receive(timeout=remaining)
+            except asyncio.TimeoutError:
                 continue
             if received.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 return False
-            message = read_message(received.data)
+            message = await self._read(received.data)
             # Old versions name no prompt in some messages; nobody else has this client id, so they are about this one.
             if message is None or message.data.get("prompt_id", self._prompt_id) != self._prompt_id:
                 continue
-            for event in self._narrator.events(message):
-                self._emit(event)
-            if message.type == "executed":
-                self._outputs.add(self._narrator.executed(message))
+            if self._take(message):
+                deadline = clock() + quiet
             # The last message of every version, after the record has been written.
             if message.type == "executing" and "prompt_id" in message.data and message.data.get("node") is None:
                 return True
 
+    async def _read(self, content: str | bytes) -> Message | None:
+        if len(content) <= LARGE_BYTES:
+            return read_message(content, with_previews=self._job.preview_images)
+        return await asyncio.to_thread(read_message, content, with_previews=self._job.preview_images)
+
+    def _take(self, message: Message) -> bool:
+        """Tell what a message means. Whether it was about the prompt: many do not say which one they are about."""
+        events = self._narrator.events(message)
+        for event in events:
+            self._tell(event)
+        if message.type == "executed":
+            self._outputs.add(self._narrator.executed(message))
+        return bool(events) or "prompt_id" in message.data
+
+    def _tell(self, event: RunEvent) -> None:
+        """Whatever is told of an execution, its beginning is told before: the message of that may have been missed."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._emit(ExecutionStarted(self._job.run_id))
+            if isinstance(event, ExecutionStarted):
+                return
+        self._emit(event)
+
     async def _has_ended(self) -> bool:
         running, pending = await self._wire.queue()
+        if not self._has_begun and any(entry[1] == self._prompt_id for entry in running):
+            self._tell(ExecutionStarted(self._job.run_id))
         return all(entry[1] != self._prompt_id for entry in [*running, *pending])
 
     async def _conclude(self) -> None:
         """Read ComfyUI's record of the prompt, which is what counts."""
         record = await self._insist(lambda: self._wire.history(self._prompt_id or ""))
-        failure = FORGOTTEN if record is None else self._narrator.end(record)
-        if record is None or failure:
-            raise MachineError(failure or FORGOTTEN)
-        self._emit(ExecutionSucceeded(self._job.run_id))
+        if record is None:
+            raise MachineLost(FORGOTTEN, was_sent=True)
+        if failure := self._narrator.end(record):
+            raise MachineError(failure)
+        self._tell(ExecutionSucceeded(self._job.run_id))
         for output in self._narrator.outputs(record):
             self._outputs.add(output)
         self._outputs.finish()

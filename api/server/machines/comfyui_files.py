@@ -7,14 +7,14 @@ import base64
 import binascii
 import hashlib
 import mimetypes
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from ...errors import OutpostError
 from ...models import Failure
-from . import Job, MachineError, OutputBytes
+from . import Job, MachineError, MachineLost, OutputBytes
 from .comfyui_messages import Narrator, NodeOutput, RemoteFile
 from .comfyui_wire import UPLOAD_FOLDER, Unreachable, Wire
 
@@ -22,11 +22,28 @@ UPLOADS_AT_ONCE = 4
 TRIES = 3
 """How often an output is fetched when the connection breaks in the middle of it."""
 RETRY_SECONDS = 0.2
+LETTING_GO = 100
+"""Rounds of the event loop that a request may take to end after it was cut off."""
+MAX_FILES = 10_000
+MAX_TEXT_BYTES = 16 * 1024 * 1024
+"""Of one run, in all."""
 NAME_CHARACTERS = 32
 """Of a file's SHA-256, in its name on the ComfyUI."""
 _CHANGED = "A file of the run has changed while it was sent to the machine: start the run again"
-_TYPES = {".glb": "model/gltf-binary", ".gltf": "model/gltf+json", ".webp": "image/webp", ".flac": "audio/flac"}
-"""Content types that not every computer knows."""
+_TYPES = {
+    ".exr": "image/x-exr",
+    ".flac": "audio/flac",
+    ".glb": "model/gltf-binary",
+    ".gltf": "model/gltf+json",
+    ".mkv": "video/x-matroska",
+    ".obj": "model/obj",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".stl": "model/stl",
+    ".wav": "audio/wav",
+    ".webp": "image/webp",
+}
+"""Content types that computers do not know, or call by different names."""
 
 
 class Uploads:
@@ -65,13 +82,16 @@ class Uploads:
         if there == size:
             return f"{UPLOAD_FOLDER}/{filename}"
         again = _SecondReading(url, job, digest=digest)
+        chunks = again.chunks()
         try:
             # One of another size was cut by a full disk. Else nothing is written over: a run may be reading it.
-            return await self._wire.upload(filename, again.chunks(), overwrite=there is not None)
+            return await self._wire.upload(filename, chunks, overwrite=there is not None)
         except MachineError:
             if again.failure:
                 raise again.failure from None
             raise
+        finally:
+            await _close(chunks)
 
 
 class _SecondReading:
@@ -87,12 +107,13 @@ class _SecondReading:
         self._digest = digest
         self.failure: MachineError | None = None
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         digest = hashlib.sha256()
         try:
-            async for chunk in _read(self._url, self._job):
-                digest.update(chunk)
-                yield chunk
+            async with aclosing(_read(self._url, self._job)) as chunks:
+                async for chunk in chunks:
+                    digest.update(chunk)
+                    yield chunk
             if digest.hexdigest()[:NAME_CHARACTERS] != self._digest:
                 raise MachineError(Failure(message=_CHANGED))
         except MachineError as error:
@@ -100,23 +121,35 @@ class _SecondReading:
             raise
 
 
+async def _close(chunks: AsyncGenerator[bytes, None]) -> None:
+    """Close what a request was reading, which may have been cut off and not have let go of it yet."""
+    for _ in range(LETTING_GO):
+        try:
+            await chunks.aclose()
+            return
+        except RuntimeError:
+            await asyncio.sleep(0)
+
+
 async def _measure(url: str, job: Job) -> tuple[str, int]:
     """The name for the content behind a URL, and its bytes."""
     digest, size = hashlib.sha256(), 0
-    async for chunk in _read(url, job):
-        digest.update(chunk)
-        size += len(chunk)
+    async with aclosing(_read(url, job)) as chunks:
+        async for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
     return digest.hexdigest()[:NAME_CHARACTERS], size
 
 
-async def _read(url: str, job: Job) -> AsyncIterator[bytes]:
+async def _read(url: str, job: Job) -> AsyncGenerator[bytes, None]:
     """The bytes behind a URL. MachineError when they cannot be had."""
     try:
         if url.startswith("data:"):
             yield base64.b64decode(url.partition(",")[2], validate=True)
             return
-        async for chunk in job.read_file(url):
-            yield chunk
+        async with aclosing(job.read_file(url)) as chunks:
+            async for chunk in chunks:
+                yield chunk
     except (OutpostError, binascii.Error) as error:
         raise MachineError(Failure(message=f"A file of the run cannot be read: {error}")) from error
 
@@ -139,10 +172,17 @@ class OutputCollector:
         self._output_ids = output_ids
         self._known: set[NodeOutput] = set()
         self._waiting: asyncio.Queue[NodeOutput | None] = asyncio.Queue()
+        self._files = self._text_bytes = 0
 
     def add(self, output: NodeOutput) -> None:
-        """Fetch this, unless it is known already."""
+        """Fetch this, unless it is known already. MachineError when it is more than a run may put out."""
         if output not in self._known and (output.files or output.texts):
+            self._files += len(output.files)
+            self._text_bytes += sum(len(text.encode(errors="replace")) for text in output.texts)
+            if self._files > MAX_FILES:
+                raise self._too_much(output, f"{MAX_FILES} files")
+            if self._text_bytes > MAX_TEXT_BYTES:
+                raise self._too_much(output, f"{MAX_TEXT_BYTES // 1024**2} MiB of texts")
             self._known.add(output)
             self._waiting.put_nowait(output)
 
@@ -165,7 +205,7 @@ class OutputCollector:
     async def _bring(self, output: NodeOutput) -> None:
         contents = [self._fetch(output, file) for file in output.files]
         files = [
-            OutputBytes(file.kind, file.filename, content_type(file.filename), chunks)
+            OutputBytes(file.kind, file.filename, content_type(file.filename), chunks, file.type)
             for file, chunks in zip(output.files, contents, strict=True)
         ]
         try:
@@ -190,10 +230,16 @@ class OutputCollector:
         except MachineError as error:
             raise self._lost(output, error) from error
 
-    def _lost(self, output: NodeOutput, error: MachineError) -> MachineError:
-        message = f"An output cannot be read: {error.failure.message}"
+    def _too_much(self, output: NodeOutput, limit: str) -> MachineError:
+        return MachineError(self._failure(output, f"A run may put out {limit}, and this one puts out more"))
+
+    def _failure(self, output: NodeOutput, message: str) -> Failure:
         node_class = self._narrator.node_class(output.node_id)
-        return MachineError(Failure(message=message, node_id=output.node_id, node_class=node_class))
+        return Failure(message=message, node_id=output.node_id, node_class=node_class)
+
+    def _lost(self, output: NodeOutput, error: MachineError) -> MachineError:
+        failure = self._failure(output, f"An output cannot be read: {error.failure.message}")
+        return MachineLost(failure, was_sent=True) if isinstance(error, MachineLost) else MachineError(failure)
 
 
 def content_type(filename: str) -> str:

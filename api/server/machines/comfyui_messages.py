@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +19,28 @@ from ...events import (
     NodeProgress,
     NodesProgress,
     NodeStarted,
+    PreviewImage,
     RunEvent,
 )
 from ...models import Failure, Graph
-from ...shapes import is_array, is_object
+from ...shapes import is_array, is_object, parse_json
 from ..graph import Compiled
+from .comfyui_progress import WorkDone, share_of, steps_of
 
 MAX_QUOTED_LINES = 8
+MAX_TEXT_CHARACTERS = 4 * 1024 * 1024
+"""Longest message that is text; a longer one is passed over."""
 _TEXT_KINDS = ("text", "texts", "string", "strings")
 """The lists of a node's output that hold texts for people; others hold sizes, colours and names of files."""
-_PROGRESS_TEXT = 3
-_FOLDERS = re.compile(r"(?<![\w:/\\.])(?:[A-Za-z]:|~)?(?:[\\/][^\\/\s'\":<>|?*]+)+[\\/](?=[^\\/\s])")
+MAX_PREVIEW_BYTES = 1024 * 1024
+"""Longest frame with a preview; a longer one is passed over."""
+_PREVIEW, _PROGRESS_TEXT, _PREVIEW_WITH_METADATA = 1, 3, 4
+_PREVIEW_TYPES = {1: "image/jpeg", 2: "image/png"}
+_FOLDERS = re.compile(
+    # In quotes a folder may have blanks in its name. Without them nobody can tell where it ends.
+    r"""(?<=['"])(?:[A-Za-z]:|~)?[\\/][^'":<>|?*]*[\\/](?=[^\\/'"]+['"])"""
+    r"""|(?<![\w:/\\.])(?:[A-Za-z]:|~)?(?:[\\/][^\\/\s'":<>|?*]+)+[\\/](?=[^\\/\s])"""
+)
 
 
 @dataclass(frozen=True)
@@ -42,12 +53,19 @@ class Message:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file in a ComfyUI's output folder."""
+    """A file that a node has put out, in one of a ComfyUI's folders."""
 
     kind: str
     """The list that the node has put it into: `images`, `gifs`, `audio`, …"""
     filename: str
     subfolder: str
+    type: str
+    """The folder: `output`, or `temp` for what a preview node shows."""
+
+    @property
+    def told(self) -> dict[str, str]:
+        """As ComfyUI tells of it."""
+        return {"filename": self.filename, "subfolder": self.subfolder, "type": self.type}
 
 
 @dataclass(frozen=True)
@@ -62,13 +80,15 @@ class NodeOutput:
     texts: tuple[str, ...]
 
 
-def read_message(content: str | bytes) -> Message | None:
-    """The message in one frame. None for previews, which are for the screen, and for what makes no sense."""
+def read_message(content: str | bytes, *, with_previews: bool = False) -> Message | None:
+    """The message in one frame. None for a preview that nobody wants, and for what makes no sense."""
     if isinstance(content, bytes):
-        return _read_binary(content)
+        return _read_binary(content, with_previews=with_previews)
+    if len(content) > MAX_TEXT_CHARACTERS:
+        return None
     try:
-        message: Any = json.loads(content)
-    except (ValueError, RecursionError):
+        message: Any = parse_json(content)
+    except ValueError:
         return None
     if not is_object(message) or not isinstance(message.get("type"), str):
         return None
@@ -76,31 +96,68 @@ def read_message(content: str | bytes) -> Message | None:
     return Message(message["type"], data if is_object(data) else {})
 
 
-def _read_binary(content: bytes) -> Message | None:
-    """A binary frame begins with its kind, in four bytes; that of a text goes on with a counted node id."""
-    if len(content) < 8 or struct.unpack_from(">I", content)[0] != _PROGRESS_TEXT:
+def _read_binary(content: bytes, *, with_previews: bool) -> Message | None:
+    """A binary frame begins with two numbers of four bytes: its kind, and the type or length of what comes next."""
+    if len(content) < 8:
         return None
-    length = struct.unpack_from(">I", content, 4)[0]
-    node_id, text = content[8 : 8 + length], content[8 + length :]
-    data = {"node": node_id.decode(errors="replace"), "text": text.decode(errors="replace")}
-    return Message("progress_text", data)
+    kind, number = struct.unpack_from(">II", content)
+    if kind == _PROGRESS_TEXT:
+        node_id, text = content[8 : 8 + number], content[8 + number :]
+        data = {"node": node_id.decode(errors="replace"), "text": text.decode(errors="replace")}
+        return Message("progress_text", data)
+    if not with_previews or len(content) > MAX_PREVIEW_BYTES:
+        return None
+    if kind == _PREVIEW:
+        return _preview({}, content_type=_PREVIEW_TYPES.get(number), image=content[8:])
+    if kind == _PREVIEW_WITH_METADATA:
+        return _read_described(content[8 : 8 + number], image=content[8 + number :])
+    return None
+
+
+def _read_described(metadata: bytes, *, image: bytes) -> Message | None:
+    """A preview that tells which node of which prompt it is from."""
+    try:
+        about: Any = json.loads(metadata)
+    except (ValueError, RecursionError):
+        return None
+    if not is_object(about):
+        return None
+    names = {"node": "node_id", "display_node": "display_node_id", "prompt_id": "prompt_id"}
+    data = {name: about.get(theirs) for name, theirs in names.items()}
+    return _preview(data, content_type=about.get("image_type"), image=image)
+
+
+def _preview(data: Mapping[str, Any], *, content_type: Any, image: bytes) -> Message | None:
+    if content_type not in _PREVIEW_TYPES.values():
+        return None
+    return Message("preview_image", {**data, "content_type": content_type, "image": image})
 
 
 def words(text: Any) -> str:
     """Somebody else's text for a failure: its last lines, without folders of the machine and secrets of URLs."""
     lines = [line for line in str(text).splitlines() if line.strip()]
-    return "\n".join(quote(_FOLDERS.sub("", line)) for line in lines[-MAX_QUOTED_LINES:])
+    return "\n".join(map(_line, lines[-MAX_QUOTED_LINES:]))
+
+
+def _line(text: str) -> str:
+    return quote(_FOLDERS.sub("", text))
 
 
 class Narrator:
     """Tells of one prompt in the words of the run, whose graph has other ids and classes than what was sent."""
 
-    def __init__(self, run_id: str, graph: Graph, compiled: Compiled) -> None:
+    def __init__(self, run_id: str, graph: Graph, compiled: Compiled, *, temporary_files: bool = False) -> None:
         self._run_id = run_id
         self._graph = graph
         self._compiled = compiled
-        self._begun: dict[str, float] = {}
-        self._is_all_done = False
+        self._file_types = ("output", "temp") if temporary_files else ("output",)
+        self._done = WorkDone(compiled.prompt)
+        self._executing: Any = None
+        """What is at work, as ComfyUI calls it: it may have been made while executing."""
+        self._at_work: str | None = None
+        """The node of the prompt that it is shown as."""
+        self._told_share = 0.0
+        """The share of the whole that was told last."""
 
     def node_id(self, sent: Any) -> str | None:
         """The node of the run's graph that a node of the prompt belongs to."""
@@ -117,62 +174,93 @@ class Narrator:
     def events(self, message: Message) -> list[RunEvent]:
         """What a message about the prompt means for whoever follows the run."""
         run_id, data = self._run_id, message.data
-        node_id = self.node_id(_shown(data))
+        sent = self._known(data.get("node"), data.get("display_node"))
         match message.type:
             case "execution_start":
                 return [ExecutionStarted(run_id)]
             case "execution_cached":
                 nodes: list[Any] = data["nodes"] if is_array(data.get("nodes")) else []
-                self._begun |= {str(each): 1.0 for each in nodes}
-                return [ExecutionCached(run_id, tuple(dict.fromkeys(str(self.node_id(each)) for each in nodes)))]
+                return self._cached([known for each in nodes if (known := self._known(each))])
             case "executing":
-                return self._node_started(data.get("node"), node_id)
+                return self._node_started(data.get("node"), sent)
             case "progress":
-                return self._progress(data, node_id)
+                return self._progress(data, sent) if sent else []
             case "progress_state":
                 return self._progress_of_nodes(data)
             case "progress_text":
-                return [LiveStatus(run_id, quote(str(data.get("text"))), self._share())]
+                return [LiveStatus(run_id, _line(str(data.get("text"))), self._done.share)]
+            case "preview_image":
+                return self._preview(data, sent)
             case "executed":
-                output = data.get("output")
-                return [NodeExecuted(run_id, str(node_id), output if is_object(output) else {})]
+                return (
+                    [NodeExecuted(run_id, str(self.node_id(sent)), self._published(data.get("output")))] if sent else []
+                )
             case "execution_interrupted":
                 return [ExecutionInterrupted(run_id, self.node_id(data.get("node_id")))]
             case _:
                 return []
 
-    def _node_started(self, sent: Any, node_id: str | None) -> list[RunEvent]:
-        if sent is None:
-            self._is_all_done = True
-            return [NodeStarted(self._run_id, None)]
-        self._begun = dict.fromkeys(self._begun, 1.0) | {str(sent): 0.0}
-        text = f"Executing {self.node_class(node_id) or 'a node'}"
-        return [NodeStarted(self._run_id, node_id), LiveStatus(self._run_id, text, self._share())]
+    def _known(self, sent: Any, shown: Any = None) -> str | None:
+        """The node of the prompt that is meant; None for one that is neither in it nor shown as one of it."""
+        for each in (shown, sent):
+            if isinstance(each, (str, int)) and str(each) in self._compiled.prompt:
+                return str(each)
+        return self._at_work if sent is not None and sent == self._executing else None
 
-    def _progress(self, data: Mapping[str, Any], node_id: str | None) -> list[RunEvent]:
-        share = _share_of(data)
-        if share is None:
+    def _preview(self, data: Mapping[str, Any], sent: str | None) -> list[RunEvent]:
+        image = data.get("image")
+        if not isinstance(image, bytes):
+            return []  # a text message that only has the name of a preview
+        node_id = self.node_id(sent or self._at_work)
+        return [PreviewImage(self._run_id, node_id, data["content_type"], image)]
+
+    def _cached(self, nodes: list[str]) -> list[RunEvent]:
+        for each in nodes:
+            self._done.reach(each, 1.0)
+        return [ExecutionCached(self._run_id, tuple(dict.fromkeys(str(self.node_id(each)) for each in nodes)))]
+
+    def _node_started(self, executing: Any, sent: str | None) -> list[RunEvent]:
+        if executing is None:
+            self._executing = self._at_work = None
+            self._done.end()
+            return [NodeStarted(self._run_id, None)]
+        if sent is None:
             return []
-        before = self._share()
-        self._begun[str(data.get("node"))] = share
-        events: list[RunEvent] = [NodeProgress(self._run_id, node_id, float(data["value"]), float(data["max"]))]
-        if self._share() - before >= 0.01:  # whoever follows the whole run does not need every step of a node
-            events.append(LiveStatus(self._run_id, f"Executing {self.node_class(node_id) or 'a node'}", self._share()))
-        return events
+        self._executing, self._at_work = executing, sent
+        self._done.begin(str(executing))
+        return [NodeStarted(self._run_id, self.node_id(sent)), self._status(sent)]
+
+    def _progress(self, data: Mapping[str, Any], sent: str) -> list[RunEvent]:
+        steps = steps_of(data)
+        if steps is None:
+            return []
+        self._done.reach(str(data.get("node")), share_of(steps))
+        return [NodeProgress(self._run_id, self.node_id(sent), *steps), *self._news(sent)]
+
+    def _news(self, sent: str) -> list[RunEvent]:
+        """How far the whole run is, when that has changed: whoever follows it does not need every step of a node."""
+        return [self._status(sent)] if self._done.share - self._told_share >= 0.01 else []
+
+    def _status(self, sent: str) -> LiveStatus:
+        self._told_share = self._done.share
+        text = f"Executing {self.node_class(self.node_id(sent)) or 'a node'}"
+        return LiveStatus(self._run_id, text, self._done.share)
 
     def _progress_of_nodes(self, data: Mapping[str, Any]) -> list[RunEvent]:
         nodes = data.get("nodes")
         shares: dict[str, float] = {}
-        for sent, node in (nodes if is_object(nodes) else {}).items():
-            share = _share_of(node) if is_object(node) else None
-            if share is not None:
-                shares[str(self.node_id(node.get("display_node_id") or sent))] = share
-        return [NodesProgress(self._run_id, shares)]
+        for executing, node in (nodes if is_object(nodes) else {}).items():
+            steps = steps_of(node) if is_object(node) else None
+            sent = self._known(executing, node.get("display_node_id")) if steps else None
+            if steps and sent:
+                shares[str(self.node_id(sent))] = share_of(steps)
+                self._done.reach(str(executing), share_of(steps))
+        news = self._news(self._at_work) if self._at_work else []
+        return [NodesProgress(self._run_id, shares), *news] if shares else []
 
-    def _share(self) -> float:
-        """The share of the prompt's work that is done, every node counting the same."""
-        total = max(1, len(self._compiled.prompt))
-        return 1.0 if self._is_all_done else min(1.0, sum(self._begun.values()) / total)
+    def away(self, reason: str) -> LiveStatus:
+        """The ComfyUI does not answer at the moment."""
+        return LiveStatus(self._run_id, f"Waiting: {reason}", self._done.share)
 
     def executed(self, message: Message) -> NodeOutput:
         """What a node has put out, from the message that says so."""
@@ -189,16 +277,27 @@ class Narrator:
         return found
 
     def _output(self, sent: Any, shown: Any, ui: Any) -> NodeOutput:
-        """Every file but previews, which ComfyUI keeps in another folder, and every text."""
-        files: list[RemoteFile] = []
-        texts: list[str] = []
+        kept = [item for _, item in self._kept(ui)]
+        files = tuple(item for item in kept if isinstance(item, RemoteFile))
+        texts = tuple(item for item in kept if isinstance(item, str))
+        return NodeOutput(str(sent), str(self.node_id(shown)), files, texts)
+
+    def _published(self, ui: Any) -> dict[str, Any]:
+        """What a node has put out, for whoever follows the run: ComfyUI's own lists, with nothing else in them."""
+        found: dict[str, Any] = {}
+        for kind, item in self._kept(ui):
+            found.setdefault(kind, []).append(item.told if isinstance(item, RemoteFile) else item)
+        return found
+
+    def _kept(self, ui: Any) -> Iterator[tuple[str, RemoteFile | str]]:
+        """Every text, and every file but those that ComfyUI keeps elsewhere because a node only shows them."""
         for kind, items in (ui if is_object(ui) else {}).items():
             for item in items if is_array(items) else []:
-                if is_object(item) and isinstance(item.get("filename"), str) and item.get("type") == "output":
-                    files.append(RemoteFile(str(kind), item["filename"], str(item.get("subfolder") or "")))
+                if is_object(item) and isinstance(item.get("filename"), str) and item.get("type") in self._file_types:
+                    subfolder = str(item.get("subfolder") or "")
+                    yield kind, RemoteFile(kind, item["filename"], subfolder, item["type"])
                 elif isinstance(item, str) and kind in _TEXT_KINDS:
-                    texts.append(item)
-        return NodeOutput(str(sent), str(self.node_id(shown)), tuple(files), tuple(texts))
+                    yield kind, item
 
     def failure(self, data: Mapping[str, Any]) -> Failure:
         """Why a node failed, from `execution_error`."""
@@ -213,12 +312,9 @@ class Narrator:
 
     def end(self, record: Mapping[str, Any]) -> Failure | None:
         """How a prompt ended, from ComfyUI's record of it; None for success."""
-        status = record.get("status")
-        status = status if is_object(status) else {}
-        messages: list[Any] = status["messages"] if is_array(status.get("messages")) else []
-        told = {each[0]: each[1] for each in messages if is_array(each) and len(each) == 2 and is_object(each[1])}
-        if "execution_interrupted" in told:
-            node_id = self.node_id(told["execution_interrupted"].get("node_id"))
+        status, told = _status_of(record), _messages_of(record)
+        if INTERRUPTION in told:
+            node_id = self.node_id(told[INTERRUPTION].get("node_id"))
             return Failure(message=INTERRUPTED, node_id=node_id, node_class=self.node_class(node_id))
         if "execution_error" in told:
             return self.failure(told["execution_error"])
@@ -255,19 +351,30 @@ class Narrator:
         return Failure(message="The machine's ComfyUI refused the graph and gave no reason; its log may have one")
 
 
+INTERRUPTION = "execution_interrupted"
 INTERRUPTED = "Somebody interrupted the run on the machine itself"
+
+
+def was_interrupted(record: Mapping[str, Any]) -> bool:
+    """Whether a prompt ended because somebody wanted it to, from ComfyUI's record of it."""
+    return INTERRUPTION in _messages_of(record)
+
+
+def _status_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    status = record.get("status")
+    return status if is_object(status) else {}
+
+
+def _messages_of(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a record tells of the execution of a prompt, by the names of the messages."""
+    messages: Any = _status_of(record).get("messages")
+    pairs: list[Any] = messages if is_array(messages) else []
+    return {str(each[0]): each[1] for each in pairs if is_array(each) and len(each) == 2 and is_object(each[1])}
 
 
 def _shown(data: Mapping[str, Any]) -> Any:
     """The node that a message is about: one that was made while executing is shown as the one that made it."""
     return data.get("node") if data.get("display_node") is None else data["display_node"]
-
-
-def _share_of(data: Mapping[str, Any]) -> float | None:
-    value, maximum = data.get("value"), data.get("max")
-    if not isinstance(value, (int, float)) or not isinstance(maximum, (int, float)) or maximum <= 0:
-        return None
-    return max(0.0, min(1.0, value / maximum))
 
 
 def _reason(error: Mapping[str, Any]) -> str:

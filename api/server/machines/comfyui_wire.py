@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from math import isfinite
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -18,7 +19,7 @@ from yarl import URL
 
 from ...models import Failure, Graph
 from ...shapes import is_array, is_object
-from . import MachineError
+from . import MachineError, MachineLost
 from .comfyui_address import (
     CONNECT_SECONDS,
     ForbiddenAddress,
@@ -37,15 +38,30 @@ SILENCE_SECONDS = 60
 """Longest silence in the middle of a file."""
 HEARTBEAT_SECONDS = 30
 QUESTIONS_AT_ONCE = 16
+MANY_CLASSES = 200
+"""Node classes; of more than these it is not asked one by one."""
 MAX_JSON_BYTES = 64 * 1024 * 1024
+"""Of what it tells of everything that it has."""
+MAX_CLASS_BYTES = 4 * 1024 * 1024
+"""Of what it tells of one node class."""
+LARGE_BYTES = 1024 * 1024
+"""JSON that is larger is read while other work goes on."""
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 UPLOAD_FOLDER = "outpost"
 """Folder in ComfyUI's input folder for what is uploaded."""
+_TAKES_PREVIEWS = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
+"""The first message to a websocket that is to say of each preview whose it is; older versions ignore it."""
+
+CLOSED = Failure(message="The machine is being removed")
+"""Why nothing can be asked any more."""
 
 
-class Unreachable(MachineError):
+class Unreachable(MachineLost):
     """The ComfyUI could not be reached, went away in the middle, or answered nonsense: it may be better later."""
+
+    def __init__(self, failure: Failure, *, was_sent: bool = False) -> None:
+        super().__init__(failure, was_sent=was_sent)
 
 
 class Refused(MachineError):
@@ -68,9 +84,11 @@ class Wire:
         self._base = read_endpoint(endpoint)
         self._headers = authorization(auth_token)
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection. Whatever is asked later comes to a MachineError."""
+        self._is_closed = True
         if self._session:
             await self._session.close()
 
@@ -80,18 +98,37 @@ class Wire:
 
     async def node_info(self, node_classes: Iterable[str]) -> dict[str, Mapping[str, Any]]:
         """What it tells of node classes; those that it lacks are left out."""
-        found: dict[str, Mapping[str, Any]] = {}
+        asked, found = set(node_classes), dict[str, Mapping[str, Any]]()
+        if len(asked) > MANY_CLASSES:
+            every = await self._every_node_info()
+            return {name: info for name in asked if is_object(info := every.get(name))}
         slots = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
         async def ask(node_class: str) -> None:
             async with slots:
-                answer = await self._json("GET", f"/object_info/{quote(node_class, safe='')}")
+                # A class that no URL can have is none that it has.
+                path = f"/object_info/{quote(node_class, safe='', errors='replace')}"
+                answer = await self._json("GET", path, max_bytes=MAX_CLASS_BYTES)
             info = answer.get(node_class) if is_object(answer) else None
             if is_object(info):
                 found[node_class] = info
 
-        await asyncio.gather(*map(ask, node_classes))
+        tasks = [asyncio.ensure_future(ask(each)) for each in asked]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return found
+
+    async def node_classes(self) -> frozenset[str]:
+        """The names of all its node classes. It tells megabytes of them, of which nothing else is kept."""
+        return frozenset(await self._every_node_info())
+
+    async def _every_node_info(self) -> Mapping[str, Any]:
+        answer = await self._json("GET", "/object_info")
+        return answer if is_object(answer) else {}
 
     async def queue(self) -> tuple[list[list[Any]], list[list[Any]]]:
         """What it works on, and what waits: `[number, prompt_id, prompt, extra_data, outputs]` each."""
@@ -101,7 +138,7 @@ class Wire:
 
     async def history(self, prompt_id: str) -> Mapping[str, Any] | None:
         """Its record of a prompt that has ended; None when it has none."""
-        answer = await self._json("GET", f"/history/{quote(prompt_id, safe='')}")
+        answer = await self._json("GET", f"/history/{quote(prompt_id, safe='', errors='replace')}")
         entry = answer.get(prompt_id) if is_object(answer) else None
         return entry if is_object(entry) else None
 
@@ -110,9 +147,14 @@ class Wire:
         answer = await self._json("GET", f"/history?max_items={count}")
         return answer if is_object(answer) else {}
 
-    async def submit(self, prompt: Graph, *, client_id: str) -> Mapping[str, Any]:
-        """Queue a graph; its messages go to the websocket of that client id. Raises Refused with the node errors."""
-        body = {"prompt": prompt, "client_id": client_id}
+    async def submit(self, prompt: Graph, *, client_id: str, with_previews: bool = False) -> Mapping[str, Any]:
+        """Queue a graph; its messages go to the websocket of that client id. Raises Refused with the node errors.
+
+        Versions that can be asked for previews prompt by prompt are; of the others the operator decides.
+        """
+        body: dict[str, Any] = {"prompt": prompt, "client_id": client_id}
+        if with_previews:
+            body["extra_data"] = {"preview_method": "auto"}
         answer = await self._json("POST", "/prompt", seconds=PROMPT_SECONDS, json=body)
         if not is_object(answer) or not isinstance(answer.get("prompt_id"), str):
             raise Unreachable(_failure("The machine's ComfyUI took the graph with an answer that makes no sense"))
@@ -150,13 +192,17 @@ class Wire:
 
     async def view(self, file: RemoteFile) -> AsyncGenerator[bytes, None]:
         """The bytes of a file that a node has put out, as they come."""
-        query = urlencode({"filename": file.filename, "subfolder": file.subfolder, "type": "output"})
+        names = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
+        # JSON can have halves of characters in it, which no URL can.
+        query = urlencode(names, errors="replace")
         async with self._request("GET", f"/view?{query}", seconds=None) as response:
             async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                 yield chunk
 
     @asynccontextmanager
-    async def websocket(self, client_id: str) -> AsyncGenerator[aiohttp.ClientWebSocketResponse, None]:
+    async def websocket(
+        self, client_id: str, *, with_previews: bool = False
+    ) -> AsyncGenerator[aiohttp.ClientWebSocketResponse, None]:
         """What it tells of the prompts of a client id."""
         url = self._url(f"/ws?clientId={quote(client_id, safe='')}")
         connect = self._open().ws_connect(url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_MESSAGE_BYTES)
@@ -167,11 +213,16 @@ class Wire:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise unreachable(error) from error
         try:
+            if with_previews:
+                with suppress(ConnectionError):  # whoever listens notices that it is gone
+                    await socket.send_json(_TAKES_PREVIEWS)
             yield socket
         finally:
             await socket.close()
 
     def _open(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise MachineError(CLOSED)
         self._session = self._session or open_session(self._base, self._headers)
         return self._session
 
@@ -182,12 +233,12 @@ class Wire:
         async with self._request(method, path, **content):
             pass
 
-    async def _json(self, method: str, path: str, **content: Any) -> Any:
+    async def _json(self, method: str, path: str, *, max_bytes: int = MAX_JSON_BYTES, **content: Any) -> Any:
         async with self._request(method, path, **content) as response:
-            body = await _read(response)
+            body = await _read(response, max_bytes=max_bytes)
         try:
-            return json.loads(body)
-        except (ValueError, RecursionError) as error:
+            return await _parse(body)
+        except ValueError as error:
             raise Unreachable(
                 _failure(f"The machine's ComfyUI answered {path.partition('?')[0]} with no JSON")
             ) from error
@@ -210,21 +261,49 @@ class Wire:
             raise unreachable(error) from error
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, *, max_bytes: int = MAX_JSON_BYTES) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            raise Unreachable(_failure(f"The machine's ComfyUI answered with more than {MAX_JSON_BYTES} bytes"))
+        if len(body) > max_bytes:
+            raise Unreachable(_failure(f"The machine's ComfyUI answered with more than {max_bytes // 1024**2} MiB"))
     return bytes(body)
 
 
 async def _read_answer(response: aiohttp.ClientResponse) -> Any:
     """The JSON of an answer that tells of an error; None where it is none."""
     try:
-        return json.loads(await _read(response))
-    except (ValueError, RecursionError):
+        return await _parse(await _read(response))
+    except ValueError:
         return None
+
+
+async def _parse(body: bytes) -> Any:
+    """The JSON in an answer. Raises ValueError when it is none."""
+    if len(body) <= LARGE_BYTES:
+        return _load(body)
+    # The hook is what lets other threads go on meanwhile: without one Python reads it all in one go.
+    return await asyncio.to_thread(_load, body, object_hook=_as_it_is)
+
+
+def _load(body: bytes, *, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    try:
+        return json.loads(body, parse_constant=_nothing, parse_float=_finite, object_hook=object_hook)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _as_it_is(value: dict[str, Any]) -> dict[str, Any]:
+    return value
+
+
+def _nothing(name: str) -> None:
+    """What NaN and Infinity are read as. Custom nodes use them, and JSON has no such numbers."""
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
 
 
 def _entries(value: Any) -> list[list[Any]]:

@@ -12,16 +12,19 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from ...events import LiveStatus, Phase
-from ...models import Failure
-from . import Emit, Job, MachineError, MachineSettings
+from ...events import LiveStatus, Phase, RunEvent
+from ...models import Failure, Graph, Lack, MachineLog
+from . import Emit, Job, MachineError, MachineLost, MachineSettings
 from .comfyui import ComfyUIMachine, Patience, to_its_end
-from .comfyui_wire import Unreachable
+from .comfyui_nodes import KnownNodes
 from .environment import without_secrets
 from .process import PORT_TRIES, ComfyUIProcess, Command, Devices, find_devices, start
+from .process_logs import ProcessLogs
 
 log = logging.getLogger("outpost.machines")
 
@@ -31,7 +34,12 @@ DEATH_SECONDS = 1
 """For the end of a process to be noticed, after it has broken off its connections."""
 END_SECONDS = 30
 """For a process to be stopped, or to tell that it can take another run."""
-KEPT_LOGS = 20
+LOOK_SECONDS = 30
+"""Between two looks at a process that is kept warm: whether it answers still."""
+RETRY_SECONDS = 1
+"""Before a process that is kept warm is started again; after every further failure twice as long as before."""
+LONGEST_RETRY_SECONDS = 60
+_STARTING = "Starting ComfyUI"
 _OUTPUT, _TEMP = "output", "temp"
 _ENVIRONMENTS = (".venv", "venv", "env")
 _IN_ENVIRONMENT = Path("Scripts", "python.exe") if os.name == "nt" else Path("bin", "python")
@@ -59,10 +67,12 @@ class _Worker:
         death = asyncio.ensure_future(self.process.wait())
         try:
             await asyncio.wait({work, death}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done() and isinstance(work.exception(), Unreachable):
+            if work.done() and isinstance(work.exception(), MachineLost):
                 await asyncio.wait({death}, timeout=DEATH_SECONDS)
             if death.done() and (not work.done() or work.exception()):
-                raise self.process.ended("in the middle of the run")
+                lost = work.exception() if work.done() else None
+                was_sent = lost.was_sent if isinstance(lost, MachineLost) else True
+                raise MachineLost(self.process.ended("in the middle of the run").failure, was_sent=was_sent)
             await work
         finally:
             work.cancel()
@@ -82,12 +92,19 @@ class _Crew:
 
     all: set[_Worker] = field(default_factory=set[_Worker])
     idle: list[_Worker] = field(default_factory=list[_Worker])
+    starting: set[ComfyUIProcess] = field(default_factory=set[ComfyUIProcess])
     taken: set[int] = field(default_factory=set[int])
     """Numbers of processes that run or are being started: each has its GPU by its number."""
 
+    @property
+    def running_logs(self) -> set[Path]:
+        """The logs of the processes that are there."""
+        processes = [*self.starting, *(worker.process for worker in self.all)]
+        return {process.log for process in processes if process.is_running}
+
 
 class ManagedMachine:
-    """Executes runs on processes of the ComfyUI in `settings.folder`.
+    """Executes runs on processes of the ComfyUI in `settings.folder`. One that is kept warm is started at once.
 
     `python` is its interpreter, found by `find_python` when None; `arguments` are added to ComfyUI's command line.
     What the processes write is kept in a folder of this machine's in `work_folder`, and out of reach for the runs of
@@ -106,25 +123,39 @@ class ManagedMachine:
         environment: Mapping[str, str] | None = None,
         patience: Patience | None = None,
         start_seconds: float = START_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._settings = settings
         self._python = python
-        self._log_folder = log_folder
+        self._logs = ProcessLogs(log_folder, settings.id)
         self._arguments = tuple(arguments)
         self._work_folder = work_folder.absolute() / settings.id if work_folder else None
         self._environment = without_secrets(os.environ) if environment is None else dict(environment)
         self._patience = patience
         self._start_seconds = start_seconds
+        self._retry_seconds = retry_seconds
+        self._look_seconds = look_seconds
         self._slots = asyncio.Semaphore(max(1, settings.concurrency_limit))
         self._crew = _Crew()
+        self._nodes = KnownNodes()
         self._devices: Devices | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
+        self._warm_failure: Failure | None = None
+        self._is_warming_up = False
+        self._warming = asyncio.ensure_future(self._keep_warm()) if settings.keep_warm else None
+        self._asking: asyncio.Task[_Worker] | None = None
 
     async def run(self, job: Job, emit: Emit) -> None:
         emit(Phase("queuing"))
+        if self._is_warming_up and self._slots.locked():
+            emit(LiveStatus(job.run_id, _STARTING, 0.0))
         async with self._slots:
-            worker = await self._idle_worker() or await self._new_worker(job, emit)
+            worker = await self._idle_worker()
+            if worker is None:
+                emit(LiveStatus(job.run_id, _STARTING, 0.0))
+                worker = await self._new_worker(emit)
             emit(Phase("comfyui_ready"))
             try:
                 await worker.run(job, emit)
@@ -132,13 +163,40 @@ class ManagedMachine:
                 await to_its_end(self._put_back(worker), seconds=END_SECONDS)
 
     async def health(self) -> None:
-        """Return when there is a ComfyUI to start, else raise MachineError with the reason."""
+        """Return when there is a ComfyUI to start, else raise MachineError with the reason.
+
+        For a machine that is kept warm that may be why its process could not be started the last time.
+        """
         self._command()
+        if self._warm_failure and not self._crew.all:
+            raise MachineError(self._warm_failure)
+
+    async def lacks(self, graph: Graph, inputs: Mapping[str, Any] | None, *, may_start: bool = False) -> list[Lack]:
+        """What its ComfyUI lacks for a graph. Without a process it can say so only when that was nothing before."""
+        worker = next((each for each in self._crew.all if each.process.is_running), None)
+        if worker is None and await self._nodes.suffice(graph, inputs):
+            return []
+        if worker is None and not may_start:
+            raise _error("It is not started, and what it has may have changed")
+        worker = worker or await self._asked_worker()
+        return await worker.comfyui.lacks(graph, inputs)
+
+    async def executes(self, prompt_id: str) -> bool:
+        """Whether one of its ComfyUIs is at work on a prompt that somebody has sent to it."""
+        return any(await asyncio.gather(*(worker.comfyui.executes(prompt_id) for worker in self._crew.all)))
+
+    async def logs(self, limit_bytes: int) -> list[MachineLog]:
+        """What its processes have printed: the last bytes of each log, the newest first."""
+        return await asyncio.to_thread(self._logs.read, limit_bytes=limit_bytes, running=self._crew.running_logs)
 
     async def close(self) -> None:
         """Stop every process, and remove what was not meant to stay."""
         self._is_closed = True
-        await asyncio.gather(*(self._dismiss(worker) for worker in list(self._crew.all)), *self._tasks)
+        for task in filter(None, (self._warming, self._asking)):
+            task.cancel()
+            await asyncio.wait({task})
+        starting = (process.stop() for process in list(self._crew.starting))
+        await asyncio.gather(*starting, *(self._dismiss(worker) for worker in list(self._crew.all)), *self._tasks)
         if self._work_folder:
             await asyncio.to_thread(shutil.rmtree, self._work_folder / _TEMP, ignore_errors=True)
 
@@ -149,8 +207,7 @@ class ManagedMachine:
 
     def log_files(self) -> list[Path]:
         """What the processes of this machine have printed, the newest file first."""
-        found = self._log_folder.glob(f"{self._settings.id}-*.log")
-        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+        return self._logs.files()
 
     def _command(self) -> Command:
         folder = self._settings.folder
@@ -179,8 +236,9 @@ class ManagedMachine:
             await to_its_end(self._dismiss(worker), seconds=END_SECONDS)
         return None
 
-    async def _new_worker(self, job: Job, emit: Emit) -> _Worker:
-        emit(LiveStatus(job.run_id, "Starting ComfyUI", 0.0))
+    async def _new_worker(self, emit: Emit) -> _Worker:
+        if self._is_closed:
+            raise _error("The machine is being closed, and starts nothing any more")
         number = next(each for each in range(len(self._crew.taken) + 1) if each not in self._crew.taken)
         self._crew.taken.add(number)
         try:
@@ -189,7 +247,7 @@ class ManagedMachine:
             self._crew.taken.discard(number)
             raise
         settings = replace(self._settings, endpoint=process.url, auth_token=None)
-        worker = _Worker(number, process, ComfyUIMachine(settings, patience=self._patience))
+        worker = _Worker(number, process, ComfyUIMachine(settings, patience=self._patience, nodes=self._nodes))
         self._crew.all.add(worker)
         return worker
 
@@ -201,8 +259,9 @@ class ManagedMachine:
         command = replace(command, environment={**command.environment, **variables})
         options = [*self._devices.options, *self._folder_options(number)]
         for remaining in reversed(range(PORT_TRIES)):
-            process = await start(command, options=options, log_folder=self._log_folder, name=self._settings.id)
-            self._forget_old_logs()
+            process = await start(command, options=options, log=self._logs.new())
+            self._crew.starting.add(process)
+            self._logs.forget_old()
             emit(Phase("gpu_ready"))
             try:
                 await process.wait_until_ready(seconds=self._start_seconds)
@@ -212,6 +271,8 @@ class ManagedMachine:
                 if not (remaining and has_lost_its_port and isinstance(error, MachineError)):
                     raise
                 continue
+            finally:
+                self._crew.starting.discard(process)
             log.info("machine %s has started a ComfyUI", self._settings.id)
             return process
         raise AssertionError("the last try returns or raises")
@@ -254,9 +315,74 @@ class ManagedMachine:
         await worker.stop()
         self._crew.taken.discard(worker.number)
 
-    def _forget_old_logs(self) -> None:
-        for path in self.log_files()[KEPT_LOGS:]:
-            path.unlink(missing_ok=True)
+    async def _keep_warm(self) -> None:
+        """Have a process that answers, from the beginning on and again whenever it has gone."""
+        clock, pause = asyncio.get_running_loop().time, self._retry_seconds
+        while True:
+            began = clock()
+            try:
+                worker = await self._warm_worker()
+            except (MachineError, OSError) as error:
+                self._warm_failure = error.failure if isinstance(error, MachineError) else _UNWRITABLE
+                log.warning("machine %s is not warm, and is tried again: %s", self._settings.id, self._warm_failure)
+            else:
+                self._warm_failure = None
+                await self._until_of_no_use(worker)
+            if clock() - began > LONGEST_RETRY_SECONDS:
+                pause = self._retry_seconds
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_RETRY_SECONDS)
+
+    async def _warm_worker(self) -> _Worker:
+        """A process that answers or is at work, started if need be. A run that comes meanwhile waits for it."""
+        async with self._slots:
+            at_work = (each for each in self._crew.all if each not in self._crew.idle and each.process.is_running)
+            if busy := next(at_work, None):
+                return busy
+            worker = await self._idle_worker()
+            if worker is None:
+                self._is_warming_up = True
+                try:
+                    worker = await self._new_worker(_tell_nobody)
+                finally:
+                    self._is_warming_up = False
+            self._keep(worker)
+            return worker
+
+    async def _asked_worker(self) -> _Worker:
+        """A process to be asked. Whoever waits for its start may go away, and it goes on for the next one."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._warm_worker())
+            self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be there
+        asking = self._asking
+        await asyncio.wait({asking})  # which leaves it alone when whoever waits is cancelled
+        if asking.cancelled():
+            raise _error("The machine is being closed")
+        return asking.result()
+
+    async def _until_of_no_use(self, worker: _Worker) -> None:
+        """Return when a process has ended. One that does not answer while it has nothing to do is stopped."""
+        while worker.process.is_running:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(worker.process.wait(), self._look_seconds)
+            if worker in self._crew.idle:
+                await self._stop_if_it_hangs(worker)
+
+    async def _stop_if_it_hangs(self, worker: _Worker) -> None:
+        retirement = worker.retirement  # another one each time that it becomes idle
+        try:
+            await worker.comfyui.health()
+        except MachineError:
+            if worker in self._crew.idle and worker.retirement is retirement:
+                log.warning("an idle ComfyUI of machine %s does not answer, and is stopped", self._settings.id)
+                await self._dismiss(worker)
+
+
+_UNWRITABLE = Failure(message="The server cannot write the files of the managed ComfyUI: is its disk full?")
+
+
+def _tell_nobody(event: RunEvent) -> None:
+    """For a start that no run waits for."""
 
 
 def _error(message: str) -> MachineError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -24,6 +23,8 @@ from .comfyui_messages import words
 from .comfyui_wire import Refused, Unreachable, Wire
 
 HOST = "127.0.0.1"
+OPTIONS = ("--disable-auto-launch", "--preview-method", "auto")
+"""For every ComfyUI. Those of the operator come later, and the last of two equal options counts."""
 TERM_SECONDS = 5
 """For a process to end after it was asked to, before it is killed."""
 POLL_SECONDS = 0.1
@@ -175,11 +176,10 @@ class ComfyUIProcess:
                 os.killpg(self._process.pid, signal.SIGKILL if by_force else signal.SIGTERM)
 
 
-async def start(command: Command, *, options: Sequence[str], log_folder: Path, name: str) -> ComfyUIProcess:
-    """Start a ComfyUI on a free port, with a log of its own in `log_folder`. MachineError when it cannot be started."""
+async def start(command: Command, *, options: Sequence[str], log: Path) -> ComfyUIProcess:
+    """Start a ComfyUI on a free port, which writes its log to a new file. MachineError when it cannot be started."""
     port = _free_port()
-    line = ["main.py", "--listen", HOST, "--port", str(port), "--disable-auto-launch", *options, *command.arguments]
-    log = log_folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}.log"
+    line = ["main.py", "--listen", HOST, "--port", str(port), *OPTIONS, *options, *command.arguments]
     with _new_file(log) as output:
         process = await _spawn(command, [GUARD, *line], stdin=PIPE, stdout=output, stderr=STDOUT, **_own_group())
     return ComfyUIProcess(process, port=port, log=log)
