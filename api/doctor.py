@@ -12,7 +12,7 @@ from .console import Bar, say
 from .errors import InvalidInput, OutpostError
 from .events import LiveStatus, RunEvent
 from .inputs import InputKind, declared_inputs, kind_of
-from .models import Deployment, Run
+from .models import Deployment, Machine, Run
 
 DEADLINE_SECONDS = 600
 _SIZE = 64
@@ -38,8 +38,18 @@ async def examine(client: Client, *, deployment_id: str | None) -> bool:
     except OutpostError as error:
         say(f"--  {step} does not work: {error}")
         return False
-    say("Everything works.")
+    down = await _machines_in_trouble(client)
+    for machine in down:
+        say(f"--  the machine {machine.name!r} takes no runs: {machine.status_reason or 'it does not say why'}")
+    say("Everything else works." if down else "Everything works.")
     return True
+
+
+async def _machines_in_trouble(client: Client) -> list[Machine]:
+    try:
+        return [each for each in await client.machines.list() if each.status == "error"]
+    except OutpostError:
+        return []  # a key that may only run sees no machines
 
 
 async def _upload(client: Client) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ..api.client import Client
 from ..api.console import Bar, say
@@ -37,6 +38,7 @@ class Console:
     """Shows a run on the terminal."""
 
     def __init__(self, bar: Bar) -> None:
+        self.prompt_id: str | None = None
         self._bar = bar
         self._share = 0.0
 
@@ -45,6 +47,9 @@ class Console:
 
     def text(self, text: str) -> None:
         self._bar.show(self._share, text)
+
+    def preview(self, picture: Image.Image) -> None:
+        """A terminal shows no pictures."""
 
     def check_interrupted(self) -> None:
         """Ctrl-C ends the whole program."""

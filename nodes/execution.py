@@ -17,11 +17,14 @@ from ..api.inputs import InputKind, check_inputs, declared_inputs, kind_of
 from ..api.models import Deployment, Run, RunOutput
 from . import media
 from .outputs import PARALLEL_IMAGES, Outputs, RunResult
+from .previews import Previews
 from .progress import RunProgress
 from .stopwatch import Stopwatch
 from .waiting import gather_or_cancel, interruptible
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ..api.client import Client
 
 S = TypeVar("S")
@@ -33,12 +36,21 @@ _STANDS_FOR_A_TENSOR = "https://tensor.invalid/"
 class Host(Protocol):
     """Whoever executes a node, and shows how it goes. Nothing here blocks."""
 
+    @property
+    def prompt_id(self) -> str | None:
+        """The prompt that ComfyUI executes the node for; None where that is not known, or there is no ComfyUI."""
+        ...
+
     def progress(self, share: float) -> None:
         """Show how much is done, 0 to 1. Never raises."""
         ...
 
     def text(self, text: str) -> None:
         """Show a line on the node. Never raises."""
+        ...
+
+    def preview(self, picture: Image.Image) -> None:
+        """Show a picture, in place of the one before. Never raises."""
         ...
 
     def check_interrupted(self) -> None:
@@ -155,19 +167,29 @@ class _Flow:
 
     async def _execute(self, deployment: Deployment, values: Mapping[str, Any], outputs: Outputs) -> Run:
         progress = RunProgress(len(_node_ids(deployment)), show=self._show, clock=time.perf_counter)
+        previews = Previews(self._host.preview)
 
         def on_event(event: RunEvent) -> None:
             outputs.on_event(event)
             progress.on_event(event)
+            previews.on_event(event)
 
         try:
-            return await self._client.runs.execute(deployment, values, on_event=on_event, deadline=self._deadline)
+            return await self._client.runs.execute(
+                deployment,
+                values,
+                on_event=on_event,
+                deadline=self._deadline,
+                prompt_id=self._host.prompt_id,
+                preview_images=True,
+            )
         except (Unprocessable, RunFailed):
             # The reason may be a file that the platform has lost: the next run sends its files anew.
             for value in values.values():
                 self._client.files.forget(str(value))
             raise
         finally:
+            await previews.close()
             self._stopwatch.seconds.update(progress.seconds)
 
     def _show(self, share: float, text: str) -> None:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ..api.client import Client, ContentCache
 
 PROGRESS_STEPS = 1000
@@ -49,14 +51,38 @@ class Node:
         self._unique_id = unique_id
         self._management = comfy.model_management
         self._interrupt: Exception | None = None
+        self._done = 0
         takes_node_id = "node_id" in inspect.signature(comfy.utils.ProgressBar.__init__).parameters
         options = {"node_id": unique_id} if takes_node_id else {}
         self._bar = comfy.utils.ProgressBar(PROGRESS_STEPS, **options)
 
+    @property
+    def prompt_id(self) -> str | None:
+        """The id of the prompt that is being executed; None where this ComfyUI does not tell."""
+        try:
+            from comfy_execution.utils import get_executing_context
+        except ImportError:
+            pass  # before 0.3.45
+        else:
+            if context := get_executing_context():
+                return str(context.prompt_id)
+        from server import PromptServer
+
+        at_work = list(getattr(PromptServer.instance.prompt_queue, "currently_running", {}).values())
+        return str(at_work[0][1]) if len(at_work) == 1 else None
+
     def progress(self, share: float) -> None:
         """Show how much is done, 0 to 1."""
+        self._done = round(share * PROGRESS_STEPS)
+        self._show()
+
+    def preview(self, picture: Image.Image) -> None:
+        """Show a picture on the node, in place of the one before."""
+        self._show(("JPEG", picture, None))  # no size to be scaled to: it has been
+
+    def _show(self, preview: tuple[str, Image.Image, int | None] | None = None) -> None:
         try:
-            self._bar.update_absolute(round(share * PROGRESS_STEPS), PROGRESS_STEPS)
+            self._bar.update_absolute(self._done, PROGRESS_STEPS, preview)
         except self._management.InterruptProcessingException as interrupt:
             self._interrupt = interrupt  # raising it takes ComfyUI's flag away, so it is kept for the next check
 

@@ -32,6 +32,11 @@ Samples = NDArray[np.uint8 | np.uint16]
 MAX_PIXELS = png.MAX_PIXELS
 """Pixels that a file may have, all frames together, unless the caller says otherwise."""
 
+PREVIEW_SIDE = 512
+"""Longest side of a preview that is shown, in pixels; ComfyUI shows no larger ones itself."""
+MAX_PREVIEW_PIXELS = 2048 * 2048
+MAX_PREVIEW_BYTES = 4 * 1024 * 1024
+
 _BLOCK_SAMPLES = 2**18
 """What is converted at once: it stays in the cache between the steps."""
 
@@ -229,6 +234,23 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, name: str = "The file")
     except _DAMAGED as error:
         reason, cause = f"it is damaged or incomplete ({quote(str(error)) or type(error).__name__})", error
     raise UnsupportedMedia(f"{name} ({len(data)} bytes, {_looks_like(data)}) cannot be read: {reason}.") from cause
+
+
+def decode_preview(data: bytes) -> Image.Image:
+    """The picture in a preview, a JPEG or PNG file: RGB, and scaled down to PREVIEW_SIDE.
+
+    Raises UnsupportedMedia for bytes that are none, and above MAX_PREVIEW_BYTES or MAX_PREVIEW_PIXELS.
+    """
+    if len(data) > MAX_PREVIEW_BYTES:
+        raise UnsupportedMedia(f"A preview of {len(data)} bytes is too large to be shown.")
+    try:
+        with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
+            if image.width * image.height > MAX_PREVIEW_PIXELS:
+                raise UnsupportedMedia(f"A preview of {image.width}x{image.height} pixels is too large to be shown.")
+            image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+            return image.convert("RGB")
+    except _DAMAGED as error:
+        raise UnsupportedMedia(f"A preview ({len(data)} bytes, {_looks_like(data)}) cannot be read.") from error
 
 
 def _looks_like(data: bytes) -> str:

@@ -53,13 +53,19 @@ class Deployments:
         environment: str = "production",
         name: str | None = None,
         run_timeout: float | None = None,
+        queue_timeout: float | None = None,
         concurrency_limit: int | None = None,
+        retry_elsewhere: bool | None = None,
+        check_machine: bool | None = None,
     ) -> Deployment:
         """Make a deployment, or change the one of the same workflow and environment.
 
-        `run_timeout` is in seconds. The hosted platform keeps no names of deployments. Raises NotFound for a workflow,
-        version or machine that does not exist.
+        Times are in seconds. The hosted platform keeps no names of deployments. Raises NotFound for a workflow, version
+        or machine that does not exist, Unprocessable for a graph whose nodes and models the machine lacks unless
+        `check_machine` is False, and NotSupported for what only our own server has.
         """
+        own = given(queue_timeout=queue_timeout, retry_elsewhere=retry_elsewhere, check_machine=check_machine)
+        await self._require_outpost_for(own)
         version_id = checked_id(workflow_version_id)
         limits = given(run_timeout=run_timeout, concurrency_limit=concurrency_limit)
         body = {
@@ -69,7 +75,7 @@ class Deployments:
             "machine_id": checked_id(machine_id),
             "environment": environment,
         }
-        made = await self._platform.post("/deployment", Deployment, json=body | given(name=name) | limits)
+        made = await self._platform.post("/deployment", Deployment, json=body | given(name=name) | limits | own)
         if limits and not self._platform.is_outpost:
             # The hosted platform takes limits only as a change.
             return await self._patch(made.id, limits)
@@ -84,12 +90,15 @@ class Deployments:
         environment: str | None = None,
         name: str | None = None,
         run_timeout: float | Unchanged | None = UNCHANGED,
+        queue_timeout: float | Unchanged | None = UNCHANGED,
         concurrency_limit: int | Unchanged | None = UNCHANGED,
+        retry_elsewhere: bool | None = None,
+        check_machine: bool | None = None,
     ) -> Deployment:
         """Change a deployment; what is not named stays, and None takes a limit away.
 
         Raises NotFound. Raises NotSupported for what the hosted platform cannot change: the environment and the name,
-        and taking a limit away.
+        and taking a limit away; and for what only our own server has.
         """
         deployment_id = checked_id(deployment_id)
         body = given(
@@ -99,12 +108,14 @@ class Deployments:
             name=name,
         )
         limits = changes(run_timeout=run_timeout, concurrency_limit=concurrency_limit)
+        own = changes(queue_timeout=queue_timeout) | given(retry_elsewhere=retry_elsewhere, check_machine=check_machine)
+        await self._require_outpost_for(own)
         if environment or name or None in limits.values():
             await self._platform.require_outpost(
                 "change the name or the environment of a deployment, or take a limit away",
                 instead="Create another deployment.",
             )
-        return await self._patch(deployment_id, body | limits)
+        return await self._patch(deployment_id, body | limits | own)
 
     async def delete(self, deployment_id: str) -> None:
         """Delete a deployment. Raises NotFound; Conflict for one that the hosted platform keeps, which are most."""
@@ -153,6 +164,12 @@ class Deployments:
             return await self._platform.get("/deployments", list[Deployment], params=params)
 
         return await read_pages(page)
+
+    async def _require_outpost_for(self, settings: dict[str, Any]) -> None:
+        if settings:
+            await self._platform.require_outpost(
+                f"be told the {', '.join(settings)} of a deployment", instead="Leave it out: the platform decides."
+            )
 
     async def _patch(self, deployment_id: str, body: dict[str, Any]) -> Deployment:
         try:

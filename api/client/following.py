@@ -30,6 +30,8 @@ log = logging.getLogger("outpost.runs")
 
 OnEvent = Callable[[RunEvent], None]
 
+PROMPT_HEADER = "Outpost-Prompt-Id"
+"""Tells a server of this package which prompt of a ComfyUI waits for the run."""
 MAX_SUBMISSIONS = 3
 """Of the same run with the same idempotency key, to a server of this package."""
 MAX_RESUMES = 2
@@ -46,6 +48,7 @@ class Following:
         request: Mapping[str, Any],  # the body of the submission
         *,
         is_queued: bool,
+        prompt_id: str | None,
         on_event: OnEvent,
         sleep: Sleep,
         clock: Callable[[], float],
@@ -54,6 +57,7 @@ class Following:
         self._timeouts = platform.timeouts
         self._request = request
         self._is_queued = is_queued
+        self._prompt_id = prompt_id
         self._on_event = on_event
         self._sleep = sleep
         self._clock = clock
@@ -145,6 +149,8 @@ class Following:
         """Hear one stream, until the platform says that the run is over or the stream ends."""
         headers = {"Last-Event-ID": self._last_event_id} if self._last_event_id else {}
         body = self._request if method == "POST" else None
+        if body and self._prompt_id and await self._platform.knows_outpost():
+            headers[PROMPT_HEADER] = self._prompt_id
         self._is_streaming = True
         try:
             async with self._platform.stream(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..errors import Conflict, PaymentRequired
-from ..models import Machine
+from ..models import Graph, Machine, MachineLog, MachineVerdict
 from .changes import given
 from .pages import contains, read_pages
 from .platform import Platform, checked_id
 
 # Inside of the class `list` is its method.
 MachineList = list[Machine]
+LogList = list[MachineLog]
 
 
 class Machines:
@@ -40,11 +43,14 @@ class Machines:
         endpoint: str | None = None,
         auth_token: str | None = None,
         comfyui: str | None = None,
+        machine_ids: Sequence[str] | None = None,
         concurrency_limit: int | None = None,
         idle_timeout: float | None = None,
         keep_warm: bool | None = None,
     ) -> Machine:
-        """A machine of any kind: `builtin`, `comfyui` with its endpoint, or `managed`, which the server starts.
+        """A machine of any kind: `builtin`, `comfyui` with its endpoint, `managed`, which the server starts, or `pool`.
+
+        A pool is the machines `machine_ids` under one name.
 
         Raises NotSupported on the hosted platform, where this call builds images.
         """
@@ -57,6 +63,7 @@ class Machines:
             endpoint=endpoint,
             auth_token=auth_token,
             comfyui=comfyui,
+            machine_ids=[checked_id(each) for each in machine_ids] if machine_ids is not None else None,
             concurrency_limit=concurrency_limit,
             idle_timeout=idle_timeout,
             keep_warm=keep_warm,
@@ -97,6 +104,29 @@ class Machines:
             keep_warm=keep_warm,
         )
         return await self._platform.post("/machine/serverless", Machine, json=body)
+
+    async def check(
+        self, machine_id: str, workflow_api: Graph | None = None, *, workflow: Graph | None = None
+    ) -> MachineVerdict:
+        """What a machine lacks for an executable graph, or which node classes it lacks for the editor's.
+
+        Raises NotFound, and NotSupported on the hosted platform.
+        """
+        await self._platform.require_outpost(
+            "check a graph against a machine", instead="Run it: the run says what is missing."
+        )
+        body = given(workflow_api=workflow_api, workflow=workflow)
+        return await self._platform.post(f"/machine/{checked_id(machine_id)}/check", MachineVerdict, json=body)
+
+    async def logs(self, machine_id: str, *, limit_bytes: int | None = None) -> LogList:
+        """What the processes of a machine that the server starts have printed, the newest first; of others nothing.
+
+        `limit_bytes` are the last of each log, 64 KiB by default. Raises NotFound, and NotSupported on the hosted
+        platform.
+        """
+        await self._platform.require_outpost("show the logs of a machine", instead="Its web page does.")
+        params = {"limit_bytes": limit_bytes}
+        return await self._platform.get(f"/machine/{checked_id(machine_id)}/logs", LogList, params=params)
 
     async def delete(self, machine_id: str, *, force: bool = False) -> None:
         """Delete a machine. Raises NotFound, and Conflict while deployments use it, unless it is forced."""

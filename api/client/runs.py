@@ -49,35 +49,36 @@ class Runs:
         *,
         on_event: OnEvent = ignore,
         deadline: float | None = None,
+        prompt_id: str | None = None,
+        preview_images: bool = False,
+        temporary_files: bool = False,
     ) -> Run:
         """Run a deployment and wait for the end: the successful run with its outputs.
 
         `on_event` is called for every event as it comes; when it raises, the run is cancelled. So it is when the caller
         is cancelled. `deadline` seconds end only the waiting: the run is left alone.
 
+        With `preview_images` it is also called with the pictures that samplers show while they work; the hosted
+        platform has none. With `temporary_files` what preview nodes show becomes an output, too; NotSupported there.
+
+        A node in a ComfyUI gives the `prompt_id` that it is executed for: the run is refused with Conflict if only that
+        ComfyUI could execute it, which a server of this package finds out.
+
         Raises RunFailed, RunCancelled, RunTimedOut, RunDeadlineExceeded, RunLost; ApiError when the platform refuses
         the run; ConnectionFailed. It is never submitted twice.
         """
+        body = run_request(deployment.id, inputs)
+        body |= await self._wishes(preview_images=preview_images, temporary_files=temporary_files)
         following = Following(
             self._platform,
-            run_request(deployment.id, inputs),
+            body,
             is_queued=await self._is_classic(deployment),
+            prompt_id=prompt_id,
             on_event=on_event,
             sleep=self._sleep,
             clock=self._clock,
         )
-        task = asyncio.ensure_future(following.to_end())
-        try:
-            await asyncio.wait({task}, timeout=deadline)
-            if task.done():
-                return task.result()
-            raise following.deadline_exceeded(deadline or 0)
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) or error is following.refusal:
-                await _uninterrupted(following.withdraw(task), timeout=self._platform.timeouts.cancel)
-            raise
-        finally:
-            await end(task)
+        return await self._to_end(following, deadline=deadline)
 
     async def queue(
         self,
@@ -86,13 +87,16 @@ class Runs:
         *,
         webhook: str | None = None,
         webhook_intermediate_status: bool = False,
+        preview_images: bool = False,
+        temporary_files: bool = False,
     ) -> str:
         """Submit a run and return its id at once.
 
         The platform tells every change of the run's status to the URL `webhook`, and its progress too if that is
-        wanted.
+        wanted. Previews go to whoever follows the run; they and temporary files are as in `execute`.
         """
         body = run_request(deployment_id, inputs, webhook=webhook, is_progress_told=webhook_intermediate_status)
+        body |= await self._wishes(preview_images=preview_images, temporary_files=temporary_files)
         return (await self._platform.post("/run/deployment/queue", RunQueued, json=body)).run_id
 
     async def sync(
@@ -102,6 +106,7 @@ class Runs:
         *,
         webhook: str | None = None,
         webhook_intermediate_status: bool = False,
+        temporary_files: bool = False,
     ) -> OutputList:
         """Submit a run and wait for its outputs. Prefer `execute`, which survives a connection that breaks.
 
@@ -109,6 +114,7 @@ class Runs:
         the platform refuses the run; ConnectionFailed.
         """
         body = run_request(deployment_id, inputs, webhook=webhook, is_progress_told=webhook_intermediate_status)
+        body |= await self._wishes(temporary_files=temporary_files)
         read = self._platform.timeouts.sync
         try:
             outputs = await self._platform.post("/run/deployment/sync", OutputList, json=body, read=read)
@@ -128,9 +134,12 @@ class Runs:
         *,
         webhook: str | None = None,
         webhook_intermediate_status: bool = False,
+        preview_images: bool = False,
+        temporary_files: bool = False,
     ) -> AsyncGenerator[RunEvent, None]:
         """Submit a run and tell its events. To be closed by the caller; the hosted platform then cancels the run."""
         body = run_request(deployment_id, inputs, webhook=webhook, is_progress_told=webhook_intermediate_status)
+        body |= await self._wishes(preview_images=preview_images, temporary_files=temporary_files)
         async with self._platform.stream("POST", "/run/deployment/stream", json=body) as messages:
             async for message in messages:
                 yield decode(message.name, message.data)
@@ -174,6 +183,32 @@ class Runs:
                 raise
             # The hosted platform says so of every run that it did not start on a serverless machine by a queue.
             return _not_cancelled(await self.get(run_id, queue_position=False), error)
+
+    async def _wishes(self, *, preview_images: bool = False, temporary_files: bool = False) -> dict[str, bool]:
+        """What a submission says of these, and only to a server of this package."""
+        wishes: dict[str, bool] = {}
+        if temporary_files:
+            instead = "Use a node that saves its files."
+            await self._platform.require_outpost("keep what preview nodes show", instead=instead)
+            wishes["temporary_files"] = True
+        if preview_images and await self._platform.knows_outpost():
+            wishes["preview_images"] = True
+        return wishes
+
+    async def _to_end(self, following: Following, *, deadline: float | None) -> Run:
+        """The run that is followed, which is cancelled when the caller is, or does not want it any more."""
+        task = asyncio.ensure_future(following.to_end())
+        try:
+            await asyncio.wait({task}, timeout=deadline)
+            if task.done():
+                return task.result()
+            raise following.deadline_exceeded(deadline or 0)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) or error is following.refusal:
+                await _uninterrupted(following.withdraw(task), timeout=self._platform.timeouts.cancel)
+            raise
+        finally:
+            await end(task)
 
     async def _check_success(self, outputs: Sequence[RunOutput]) -> None:
         """Raise the error that the end of a synchronous run is, if it is one."""

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from ... import __version__
 from ..errors import ApiError, Forbidden, NotFound, ServerError, TooLarge, Unauthorized, Unprocessable
 from ..models import Record, RunMessage
+from .circular import PROMPT_HEADER
 from .endpoint import EVENT_STREAM, FORM, JSON, Endpoint, PublicEndpoint
 from .problems import ErrorAnswer
 from .webhooks import ANSWER_SECONDS, ATTEMPTS, RETRY_SECONDS
@@ -48,6 +49,11 @@ _HEADERS: Mapping[str, Schema] = {
     "Idempotency-Key": {
         "description": "A text of your own in printable ASCII. The same request with it again starts no second run.",
         "schema": {"type": "string", "minLength": 8, "maxLength": 200, "pattern": "^[ -~]*$"},
+    },
+    PROMPT_HEADER: {
+        "description": "The id of the prompt that waits for the run, from a node in a ComfyUI. A run that only this "
+        "ComfyUI could execute is refused: it would wait for itself.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[ -~]*$"},
     },
     "Last-Event-ID": {
         "description": "The `id` of the last event that has arrived; the stream goes on after it.",
@@ -153,7 +159,7 @@ class _Writer:
             {"name": name, "in": "path", "required": True, "schema": TypeAdapter(kind).json_schema()}
             for name, kind in endpoint.path_types.items()
         ]
-        names = ["Idempotency-Key"] if endpoint.path.startswith("/run/deployment/") else []
+        names = ["Idempotency-Key", PROMPT_HEADER] if endpoint.path.startswith("/run/deployment/") else []
         names += ["Last-Event-ID"] if endpoint.path == "/run/{run_id}/stream" else []
         headers: list[Schema] = [{"name": name, "in": "header", **_HEADERS[name]} for name in names]
         return [*in_path, *(self._query(endpoint.query) if endpoint.query else ()), *headers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,20 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import ConfigurationError
+from .attempt import Workplace
+from .checking import RunChecks
 from .config import ServerConfig
 from .dispatcher import Dispatcher
 from .feed import Feed
 from .first_start import FirstStart, make_first_things
+from .fleet import Fleet
 from .machines import Machine, MachineFactory, MachineSettings
 from .machines.builtin import PIXELS_AT_WORK, BuiltinMachine
 from .machines.comfyui import ComfyUIMachine
 from .machines.managed import ManagedMachine
 from .machines.pixel_budget import PixelBudget
 from .objects import Objects, open_objects
-from .pool import MachinePool
+from .own_machines import ensure_machines
 from .rendering import Rendering
 from .store import Store, open_store
 from .webhooks import Webhooks
@@ -39,11 +42,14 @@ class Platform:
     objects: Objects
     rendering: Rendering
     feed: Feed
-    machines: MachinePool
+    fleet: Fleet
+    checks: RunChecks
     webhooks: Webhooks
     dispatcher: Dispatcher
     first_start: FirstStart | None
     """Set by the very first start, which makes a key, a machine and a sample to run."""
+    own_machines: Sequence[str]
+    """The ids of the machines of ComfyUIs that the operator has named for this start."""
 
     def tell_of_abandoned_runs(self) -> None:
         """Waiting runs may have failed because something was deleted: tell whoever follows them, and webhooks."""
@@ -93,17 +99,30 @@ async def _at_work(
     secret, feed = load_secret(config), Feed(store.runs.events, keep_alive_seconds=config.keep_alive_seconds)
     objects = await open_objects(config.objects_url, folder=config.data / "objects", secret=secret)
     rendering = Rendering(store, objects, config.url_seconds)
-    machines = MachinePool(kinds, config.comfyui_folders)
+    fleet = Fleet(store.machines, kinds, config.comfyui_folders, rhythm=config.health)
     webhooks = Webhooks(store, feed, config=config, secret=secret, render=rendering.outputs)
-    dispatcher = Dispatcher(store, feed, objects=objects, machines=machines, config=config, on_begin=webhooks.follow)
+    dispatcher = Dispatcher(Workplace(store, feed, objects, fleet, config), on_begin=webhooks.follow)
     first_start = await make_first_things(store, config)
+    own_machines = await ensure_machines(store, config)
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(machines.close)
+        stack.push_async_callback(fleet.close)
         await webhooks.start()
         stack.push_async_callback(webhooks.stop)
         await dispatcher.start()
         stack.push_async_callback(dispatcher.stop)
-        yield Platform(config, store, objects, rendering, feed, machines, webhooks, dispatcher, first_start)
+        yield Platform(
+            config=config,
+            store=store,
+            objects=objects,
+            rendering=rendering,
+            feed=feed,
+            fleet=fleet,
+            checks=RunChecks(fleet),
+            webhooks=webhooks,
+            dispatcher=dispatcher,
+            first_start=first_start,
+            own_machines=own_machines,
+        )
 
 
 def _kinds(config: ServerConfig) -> Mapping[str, MachineFactory]:

@@ -12,14 +12,15 @@ from ..models import DeploymentInput, Graph, KeyScope, RunRequest
 from ..shapes import is_array
 from .addresses import check_url
 from .call import Call, unprocessable
+from .circular import waiting_machine
 from .ownership import readable_key
-from .store.runs import Webhook
+from .store.runs import Limits, Webhook
 
 
 async def submit(call: Call, request: RunRequest) -> str:
     """Accept a run; its id. The header Idempotency-Key makes a second sending of the same request the same run.
 
-    Raises NotFound, Conflict and Unprocessable, the last with the input that is wrong.
+    Raises NotFound, Conflict and Unprocessable, the last with the input that is wrong or what its machine lacks.
     """
     platform, key = call.platform, call.request.headers.get("Idempotency-Key")
     if key is not None and not (8 <= len(key) <= 200 and key.isascii() and key.isprintable()):
@@ -32,16 +33,19 @@ async def submit(call: Call, request: RunRequest) -> str:
         await _check_files(call, inputs)
     except InvalidInput as error:
         raise unprocessable(("body", "inputs", str(error.input_id)), str(error)) from error
+    comes_from = await waiting_machine(call, deployment.machine_id)
+    await platform.checks.check(deployment, inputs)
     run_id = await platform.store.runs.create(
         call.owner,
         deployment,
         request=request,
         inputs=inputs,
-        run_timeout=platform.config.run_seconds,
+        limits=Limits(platform.config.queue_seconds, platform.config.run_seconds),
         key=key,
         webhook=_webhook(call, request),
+        comes_from=comes_from,
     )
-    platform.dispatcher.wake()
+    platform.dispatcher.expect(deployment.queue_timeout or platform.config.queue_seconds)
     return run_id
 
 

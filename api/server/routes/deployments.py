@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from ...errors import Conflict
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ...errors import Conflict, NotFound
 from ...inputs import PREFIX, inputs_of, outputs_of
-from ...models import Deployment, DeploymentChange, DeploymentQuery, Id, KeyScope, Message, NewDeployment
+from ...models import Deployment, DeploymentChange, DeploymentQuery, Graph, Id, KeyScope, Message, NewDeployment
 from ..call import Call
+from ..checking import check_machine_for
 from ..endpoint import Access, Endpoint
 
-_NEVER_EMPTY = ("workflow_version_id", "machine_id", "environment", "name")
+_NEVER_EMPTY = ("workflow_version_id", "machine_id", "environment", "name", "retry_elsewhere", "check_machine")
+_SETTINGS = ("name", "run_timeout", "queue_timeout", "concurrency_limit", "retry_elsewhere", "check_machine")
+
+_CHECKED = ("machine_id", "workflow_version_id", "check_machine")
+"""What a change may make a machine lack something by."""
 
 
 async def list_deployments(call: Call, query: DeploymentQuery) -> list[Deployment]:
@@ -17,15 +26,19 @@ async def list_deployments(call: Call, query: DeploymentQuery) -> list[Deploymen
 
 
 async def create_deployment(call: Call, body: NewDeployment) -> Deployment:
-    """Put a workflow version on a machine, in place of what the workflow has in that environment."""
+    """Put a workflow version on a machine, in place of what the workflow has in that environment.
+
+    The machine has to have the nodes and models that the graph needs, unless `check_machine` is false.
+    """
     store = call.platform.store.deployments
-    limits = {name: getattr(body, name) for name in ("name", "run_timeout", "concurrency_limit")}
+    settings = {name: getattr(body, name) for name in _SETTINGS}
     values = {name: getattr(body, name) for name in ("workflow_version_id", "machine_id", "environment")}
+    await _check_new(call, body)
     if body.deployment_id:
-        given = values | {name: value for name, value in limits.items() if value is not None}
+        given = values | {name: value for name, value in settings.items() if value is not None}
         deployment = await store.change(call.owner, body.deployment_id, given)
     else:
-        deployment = await store.put(call.owner, workflow_id=body.workflow_id, **values, **limits)
+        deployment = await store.put(call.owner, workflow_id=body.workflow_id, **values, **settings)
     call.platform.dispatcher.wake()  # more of its runs may begin
     return with_types(deployment)
 
@@ -39,6 +52,7 @@ async def get_deployment(call: Call, deployment_id: Id) -> Deployment:
 async def change_deployment(call: Call, deployment_id: Id, body: DeploymentChange) -> Deployment:
     """Give a deployment another version, machine, environment, name or limit."""
     values = {name: value for name, value in body.given().items() if value is not None or name not in _NEVER_EMPTY}
+    await _check_change(call, deployment_id, values)
     deployment = await call.platform.store.deployments.change(call.owner, deployment_id, values)
     call.platform.dispatcher.wake()  # more of its runs may begin
     return with_types(deployment)
@@ -60,6 +74,38 @@ async def deactivate_deployment(call: Call, deployment_id: Id) -> Deployment:
 async def activate_deployment(call: Call, deployment_id: Id) -> Deployment:
     """Accept runs of a deployment again."""
     return with_types(await call.platform.store.deployments.set_active(call.owner, deployment_id, is_active=True))
+
+
+async def _check_new(call: Call, body: NewDeployment) -> None:
+    if body.deployment_id:
+        await _check_change(call, body.deployment_id, body.given())
+        return
+    wanted, store = body.check_machine, call.platform.store
+    if wanted is None:  # then what is there in that environment keeps its setting
+        wanted = await store.deployments.checks_machine(call.owner, body.workflow_id, environment=body.environment)
+    if wanted:
+        graph = await _graph_of(call, body.workflow_version_id)
+        await check_machine_for(call, body.machine_id, graph, place="machine_id")
+
+
+async def _check_change(call: Call, deployment_id: str, values: Mapping[str, Any]) -> None:
+    """Check a deployment as it will be, when its machine may lack something then that it did not before."""
+    if not any(values.get(name) for name in _CHECKED):
+        return
+    now = await call.platform.store.deployments.get(call.owner, deployment_id)
+    is_wanted = now.check_machine if values.get("check_machine") is None else values["check_machine"]
+    version_id = values.get("workflow_version_id") or now.workflow_version_id
+    machine_id = values.get("machine_id") or now.machine_id
+    if is_wanted and version_id and machine_id:
+        place = next(name for name in _CHECKED if values.get(name))
+        await check_machine_for(call, machine_id, await _graph_of(call, version_id), place=place)
+
+
+async def _graph_of(call: Call, version_id: str) -> Graph | None:
+    """The executable graph of a version; None also when it is not there, which is told when that is to be kept."""
+    with suppress(NotFound):
+        return (await call.platform.store.workflows.version_by_id(call.owner, version_id)).workflow_api
+    return None
 
 
 def with_types(deployment: Deployment) -> Deployment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from typing import Any
 
 from aiohttp import web
 
@@ -25,6 +26,7 @@ from ...models import (
     RunStatus,
 )
 from ..call import Call
+from ..dispatcher import WAITING
 from ..endpoint import EVENT_STREAM, RUN_BYTES, Access, Endpoint
 from ..submission import submit
 
@@ -75,7 +77,9 @@ async def get_run(call: Call, run_id: Id, query: RunShown) -> Run:
     run = await platform.store.runs.get(call.owner, run_id, with_queue_position=query.queue_position)
     outputs = await platform.rendering.outputs(run_id, base_url=call.base_url)
     live = None if run.status.is_terminal else platform.feed.live(run_id)
-    now = {"progress": live.progress, "live_status": live.text} if live else {}
+    now: dict[str, Any] = {"progress": live.progress, "live_status": live.text} if live else {}
+    if run.status is RunStatus.QUEUED and (trouble := await platform.dispatcher.why_waiting(run_id)):
+        now["live_status"] = WAITING.format(trouble=trouble)
     return run.model_copy(update={"outputs": outputs, **now})
 
 
@@ -127,6 +131,7 @@ async def _stream(call: Call, run_id: str, *, after: int) -> web.StreamResponse:
         clock, keep_alive = asyncio.get_running_loop().time, call.platform.config.keep_alive_seconds
         look_at = clock() + keep_alive
         stream = tail.stream(show, base_url=call.base_url, after=after)
+        call.platform.dispatcher.tell_why_they_wait()
         try:
             await response.prepare(call.request)
             while news := await stream.next():

@@ -22,6 +22,7 @@ from ...models import (
     WorkflowVersion,
 )
 from ..call import Call
+from ..checking import check_machine_for
 from ..endpoint import GRAPH_BYTES, Access, Endpoint
 
 VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -33,7 +34,9 @@ async def list_workflows(call: Call, query: WorkflowQuery) -> list[Workflow]:
 
 
 async def create_workflow(call: Call, body: NewWorkflow) -> WorkflowCreated:
-    """Keep a graph as the first version of a new workflow."""
+    """Keep a graph as the first version of a new workflow. With a machine, that has to have what the graph needs."""
+    if body.machine_id:
+        await check_machine_for(call, body.machine_id, body.workflow_api, place="workflow_api")
     return await call.platform.store.workflows.create(
         call.owner,
         name=body.name,
@@ -78,7 +81,10 @@ async def list_versions(call: Call, workflow_id: Id, query: VersionQuery) -> lis
 
 
 async def add_version(call: Call, workflow_id: Id, body: NewVersion) -> WorkflowVersion:
-    """Keep another version of a workflow."""
+    """Keep another version of a workflow. With a machine, that has to have what the graph needs."""
+    store = call.platform.store.deployments
+    if body.machine_id and await store.checks_machine(call.owner, workflow_id, environment="preview"):
+        await check_machine_for(call, body.machine_id, body.workflow_api, place="workflow_api")
     return await call.platform.store.workflows.add_version(
         call.owner,
         workflow_id,

@@ -1,0 +1,1 @@
+"""The commands of `outpost`, each family of them in a file."""
