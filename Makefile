@@ -25,7 +25,7 @@ check: $(VENV)/.ready
 pytest: $(VENV)/.ready $(COMFYUI_VENV)/.ready
 	$(RUN) -m pytest --numprocesses auto --dist loadfile
 
-bench: $(VENV)/.ready
+bench: $(VENV)/.ready $(COMFYUI_VENV)/.ready
 	$(RUN) tests/bench/run.py
 
 format: $(VENV)/.ready

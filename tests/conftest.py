@@ -101,12 +101,15 @@ async def _person(store: Store, api_key: str) -> Person:
 def start_platform(furnished_for: Callable[[Backing], Furnished], backing: Backing, tmp_path: Path) -> StartPlatform:
     """Starts a platform in a folder of this test: `async with start_platform(keep_alive_seconds=0.1) as platform`.
 
-    Takes the settings of `ServerConfig`, and `machines`: implementations by machine type in place of the built-in one.
+    Takes the settings of `ServerConfig`, and `machines`: implementations by machine type in place of the built-in one,
+    or `kinds`, which make them.
     """
 
     @asynccontextmanager
-    async def start(*, machines: Any = None, **settings: Any) -> AsyncGenerator[RunningPlatform, None]:
-        data, kinds = tmp_path / "platform", machines and kinds_of(machines)
+    async def start(
+        *, machines: Any = None, kinds: Any = None, **settings: Any
+    ) -> AsyncGenerator[RunningPlatform, None]:
+        data, kinds = tmp_path / "platform", kinds or (machines and kinds_of(machines))
         # Only a first start looks at the slots of the built-in machine.
         is_new = "builtin_slots" in settings
         found = None if is_new else await asyncio.to_thread(furnished_for, backing)

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from comfyui_outpost.api.events import LiveStatus
+from comfyui_outpost.api.models import Graph, Lack
 from comfyui_outpost.api.server.app import serving
 from comfyui_outpost.api.server.config import ServerConfig
 from comfyui_outpost.api.server.machines import Emit, Job
@@ -33,6 +34,10 @@ class Clock:
 
     async def health(self) -> None:
         """It always goes."""
+
+    async def lacks(self, graph: Graph, inputs: object, *, may_start: bool = False) -> list[Lack]:
+        """It has everything."""
+        return []
 
     async def close(self) -> None:
         """There is nothing to put away."""

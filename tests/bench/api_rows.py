@@ -174,7 +174,7 @@ def graph(number: int) -> Row:
         "2": _node("ComfyUIDeployExternalSeed", input_id="seed", default_value=number),
     }
     for node_id in range(3, NODES):
-        nodes[str(node_id)] = _node("KSampler", seed=["2", 0], steps=20, cfg=7.5, positive=[str(node_id - 2), 0])
+        nodes[str(node_id)] = _node("ImageBlur", seed=["2", 0], steps=20, cfg=7.5, positive=[str(node_id - 2), 0])
     return nodes | {str(NODES): _node("SaveImage", images=[str(NODES - 1), 0], output_id="result")}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from comfyui_outpost.api.client import Client
 from comfyui_outpost.api.events import LiveStatus
+from comfyui_outpost.api.models import Graph, Lack
 from comfyui_outpost.api.server.app import serving
 from comfyui_outpost.api.server.config import ServerConfig
 from comfyui_outpost.api.server.machines import Emit, Job
@@ -34,6 +35,10 @@ class Metronome:
 
     async def health(self) -> None:
         pass
+
+    async def lacks(self, graph: Graph, inputs: object, *, may_start: bool = False) -> list[Lack]:
+        """It has everything."""
+        return []
 
     async def close(self) -> None:
         pass

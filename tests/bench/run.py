@@ -10,6 +10,7 @@ import api_streams
 import encode
 import imports
 import latency
+import machines
 import overhead
 import streaming
 
@@ -17,6 +18,7 @@ BENCHES = {
     "encode_4k": encode,
     "overhead_1mp overhead_4k reupload_bytes": overhead,
     "event_latency": latency,
+    "machine_overhead machine_progress machine_pool_64 machine_leak_200": machines,
     "import_package import_nodes": imports,
     "stream_1gb_client_rss stream_1gb_server_rss": streaming,
     "api_read api_list api_queue api_growth": api_speed,

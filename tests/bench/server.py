@@ -13,6 +13,7 @@ from typing import Any
 
 from comfyui_outpost.api.client import Client, ContentCache
 from comfyui_outpost.api.settings import Connection
+from PIL import Image
 
 ZERO_COMPUTE: dict[str, Any] = {
     "1": {"class_type": "ComfyUIDeployExternalImage", "inputs": {"input_id": "image"}},
@@ -60,14 +61,13 @@ async def program(*arguments: str, until: str) -> AsyncGenerator[tuple[int, str]
         await process.wait()
 
 
-async def deploy(client: Client, workflow_api: dict[str, Any]) -> str:
-    """Put a graph on the built-in machine; the deployment's id."""
+async def deploy(client: Client, workflow_api: dict[str, Any], *, machine_id: str | None = None) -> str:
+    """Put a graph on a machine, by default the built-in one; the deployment's id."""
     workflow = await client.workflows.create("bench", {}, workflow_api=workflow_api)
-    machine = (await client.machines.list())[0]
     deployment = await client.deployments.create(
         workflow_id=workflow.workflow_id,
         workflow_version_id=workflow.workflow_version_id or "",
-        machine_id=machine.id,
+        machine_id=machine_id or (await client.machines.list())[0].id,
     )
     return deployment.id
 
@@ -75,10 +75,15 @@ async def deploy(client: Client, workflow_api: dict[str, Any]) -> str:
 class SilentHost:
     """Executes a node and shows nothing."""
 
+    prompt_id: str | None = None
+
     def progress(self, share: float) -> None:
         pass
 
     def text(self, text: str) -> None:
+        pass
+
+    def preview(self, picture: Image.Image) -> None:
         pass
 
     def check_interrupted(self) -> None:

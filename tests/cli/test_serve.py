@@ -118,7 +118,7 @@ def test_the_commands_are_these(terminal, capsys):
         terminal.run_here("--help")
     assert ended.value.code == 0
     help_text = capsys.readouterr().out
-    assert all(f"\n    {command}" in help_text for command in ("serve", "connect", "demo", "doctor"))
+    assert all(f"\n    {command}" in help_text for command in ("serve", "key", "machine", "connect", "demo", "doctor"))
     with pytest.raises(SystemExit) as ended:
         terminal.run_here()
     assert ended.value.code == 2

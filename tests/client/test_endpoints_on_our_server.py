@@ -16,6 +16,7 @@ from comfyui_outpost.api.models import (
     Health,
     KeyScope,
     Machine,
+    MachineVerdict,
     Run,
     RunOutput,
     RunStatus,
@@ -105,6 +106,10 @@ CALLS = {
     ),
     "GET /machines": Call(lambda client, world: client.machines.list("built"), [Machine], is_open=True),
     "GET /machine/{machine_id}": Call(lambda client, world: client.machines.get(world.machine_id), Machine),
+    "POST /machine/{machine_id}/check": Call(
+        lambda client, world: client.machines.check(world.machine_id, ECHO), MachineVerdict
+    ),
+    "GET /machine/{machine_id}/logs": Call(lambda client, world: client.machines.logs(world.machine_id), list),
     "DELETE /machine/{machine_id}": Call(
         lambda client, world: client.machines.delete(world.machine_id, force=True), NOTHING
     ),

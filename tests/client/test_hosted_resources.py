@@ -368,7 +368,14 @@ async def test_the_platform_is_there(hosted):
         lambda client: client.deployments.update(ID, name="other"),
         lambda client: client.deployments.update(ID, environment="staging"),
         lambda client: client.deployments.update(ID, run_timeout=None),
+        lambda client: client.deployments.update(ID, queue_timeout=60),
+        lambda client: client.deployments.update(ID, retry_elsewhere=True),
+        lambda client: client.deployments.create(
+            workflow_id=ID, workflow_version_id=ID, machine_id=ID, check_machine=False
+        ),
         lambda client: client.machines.create("mine", "comfyui", endpoint="http://machine.example"),
+        lambda client: client.machines.check(ID, API_GRAPH),
+        lambda client: client.machines.logs(ID),
         lambda client: client.files.get("file_1"),
         lambda client: client.files.add(PNG, content_type="image/png", name="a.png"),
         lambda client: client.files.add_from_url("https://example.com/a.png"),

@@ -150,14 +150,21 @@ async def test_a_deployment_is_changed_and_its_limits_are_taken_away(meeting: Me
         environment="staging",
         name="other",
         run_timeout=60,
+        queue_timeout=90,
         concurrency_limit=3,
+        retry_elsewhere=True,
+        check_machine=False,
     )
     assert (changed.workflow_version_id, changed.environment, changed.name) == (world.first.id, "staging", "other")
-    assert (changed.run_timeout, changed.concurrency_limit) == (60, 3)
+    assert (changed.run_timeout, changed.queue_timeout, changed.concurrency_limit) == (60, 90, 3)
+    assert (changed.retry_elsewhere, changed.check_machine) == (True, False)
     assert [each.id for each in await client.deployments.list("staging")] == [world.deployment.id]
 
-    free = await client.deployments.update(world.deployment.id, run_timeout=None, concurrency_limit=None)
-    assert (free.run_timeout, free.concurrency_limit, free.name) == (None, None, "other")
+    free = await client.deployments.update(
+        world.deployment.id, run_timeout=None, queue_timeout=None, concurrency_limit=None
+    )
+    assert (free.run_timeout, free.queue_timeout, free.concurrency_limit) == (None, None, None)
+    assert (free.name, free.retry_elsewhere, free.check_machine) == ("other", True, False)
 
 
 async def test_the_same_environment_is_the_same_deployment(meeting: Meeting) -> None:

@@ -343,3 +343,26 @@ async def test_a_run_is_read_and_cancelled_by_its_id(outpost):
     assert (await client.runs.cancel(RUN_ID.upper())).status == "success"
     assert (await client.runs.get(RUN_ID, queue_position=False)).status is RunStatus.CANCELLED
     assert server.log.requests[1].path.endswith("?queue_position=true")
+
+
+async def test_the_prompt_that_waits_for_a_run_is_told_to_a_server_of_this_package_each_time(outpost):
+    server, client = await outpost(refuse, succeed)
+
+    await client.runs.execute(DEPLOYMENT, {}, prompt_id="a-prompt")
+
+    assert [each.headers.get("Outpost-Prompt-Id") for each in server.log.submissions()] == ["a-prompt", "a-prompt"]
+    others = [each for each in server.log.requests if each not in server.log.submissions()]
+    assert not any("Outpost-Prompt-Id" in each.headers for each in others)
+
+
+async def test_nobody_else_is_told_of_prompts_and_without_one_nothing_is(outpost, hosted):
+    server, client = await outpost(succeed)
+    await client.runs.execute(DEPLOYMENT, {})
+    assert "Outpost-Prompt-Id" not in server.log.submissions()[0].headers
+
+    server, client = await hosted()
+    await client.runs.execute(
+        await client.deployments.get(server.deployment["id"]), {"input_image": "https://x.example/a.png"}, prompt_id="p"
+    )
+    assert server.log.submissions()
+    assert not any("Outpost-Prompt-Id" in each.headers for each in server.log.requests)

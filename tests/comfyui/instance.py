@@ -143,6 +143,10 @@ class Instance:
         async with self._session.get("/view", params=query, raise_for_status=True) as response:
             return await response.read()
 
+    async def kill(self) -> None:
+        """End it at once, as the system does when the memory is full. It answers nothing from then on."""
+        await self._process.kill()
+
     async def listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Collect websocket messages until cancelled or until ComfyUI goes away. `connected` runs this."""
         try:
@@ -198,11 +202,13 @@ async def start(
     custom_nodes: Mapping[str, Path] | None = None,
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
+    port: int | None = None,
 ) -> AsyncGenerator[Instance]:
     """Run a ComfyUI in a temporary folder for as long as the `async with` block lasts.
 
     `custom_nodes` maps folder names to the node packages to install under them, `environment` adds variables, and
-    `arguments` are added to ComfyUI's command line (the last of two equal options wins).
+    `arguments` are added to ComfyUI's command line (the last of two equal options wins). Any free `port` is taken
+    when none is given.
     Raises ComfyUIError with the end of the log when ComfyUI does not come up.
     """
     provide(installation)
@@ -211,7 +217,7 @@ async def start(
         workspace = Path(folder)
         lay_out(workspace, installation, custom_nodes or {})
         variables = prepare_environment(os.environ, environment or {})
-        process = await launch(python, workspace, [*page_options(workspace), *arguments], variables)
+        process = await launch(python, workspace, [*page_options(workspace), *arguments], variables, port=port)
         try:
             async with aiohttp.ClientSession(process.url) as session:
                 await process.wait_until_ready(session)

@@ -51,6 +51,11 @@ class Process:
                 await asyncio.sleep(POLL_SECONDS)
         raise ComfyUIError(f"ComfyUI does not answer {START_SECONDS} s after its start. {self.log_tail()}")
 
+    async def kill(self) -> None:
+        """End the process at once, and without a word."""
+        self._process.kill()
+        await self._process.wait()
+
     async def stop(self) -> None:
         """End the process: ask first, kill it STOP_SECONDS later."""
         if self._process.returncode is not None:
@@ -59,13 +64,14 @@ class Process:
         try:
             await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
         except asyncio.TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+            await self.kill()
 
 
-async def launch(python: Path, workspace: Path, arguments: list[str], environment: Mapping[str, str]) -> Process:
-    """Start the ComfyUI laid out in `workspace`; its output goes to a file there."""
-    port = free_port()
+async def launch(
+    python: Path, workspace: Path, arguments: list[str], environment: Mapping[str, str], *, port: int | None = None
+) -> Process:
+    """Start the ComfyUI laid out in `workspace`, at any free port; its output goes to a file there."""
+    port = port or free_port()
     options = ["--cpu", "--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch", *arguments]
     with (workspace / LOG_FILE).open("wb") as log:
         process = await asyncio.create_subprocess_exec(

@@ -21,6 +21,7 @@ from comfyui_outpost.tests.machines.jobs import Trial, external, node
 from numpy.typing import NDArray
 from PIL import Image
 
+from .checked import CheckedMachine
 from .installations import PYPI_VERSION, Installation, provide
 from .instance import Instance, start
 from .process import prepare_environment
@@ -55,7 +56,7 @@ async def comfyui(installation: Installation, python: Path, node_package: Path) 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def machine(comfyui: Instance) -> AsyncIterator[ComfyUIMachine]:
-    machine = ComfyUIMachine(MachineSettings("m", "comfyui", endpoint=comfyui.url))
+    machine = CheckedMachine(MachineSettings("m", "comfyui", endpoint=comfyui.url))
     yield machine
     await machine.close()
 

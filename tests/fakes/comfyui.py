@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from .flaky import Act
-from .serving import Log, Seen, served
+from .serving import Log, Seen, reset, served
 
 Json = dict[str, Any]
 
@@ -103,12 +103,16 @@ class FakeComfyUI:
         self.uploads: dict[str, bytes] = {}
         self.files: dict[str, bytes] = {}
         self.stats: Any = {"system": {"comfyui_version": "0.9.9"}, "devices": []}
+        self.is_down = False
+        """Whether it breaks every connection off."""
         self.is_old = False
         """Whether it is of the time when an interruption hit whatever was at work."""
         self.pending: list[list[Any]] = []
         self.running: Execution | None = None
         self.history: Json = {}
         self.submitted: list[Json] = []
+        self.told: dict[str, Json] = {}
+        """The last message that each client has sent over its websocket."""
         self.interruptions: list[str] = []
         """Which prompts were interrupted."""
         self._news = asyncio.Condition()
@@ -121,6 +125,7 @@ class FakeComfyUI:
         router = app.router
         router.add_get("/ws", self._websocket)
         router.add_get("/system_stats", self._system_stats)
+        router.add_get("/object_info", self._every_object_info)
         router.add_get("/object_info/{node_class}", self._object_info)
         router.add_post("/prompt", self._submit)
         router.add_get("/queue", self._queue)
@@ -160,6 +165,11 @@ class FakeComfyUI:
         for transport in self._transports:
             transport.abort()
 
+    def die(self) -> None:
+        """Be gone, with everything that it worked on."""
+        self.is_down = True
+        self.restart()
+
     def restart(self) -> None:
         """Forget everything, as a process that was killed and started again."""
         self.pending, self.history, self._sockets = [], {}, {}
@@ -186,6 +196,9 @@ class FakeComfyUI:
         await self.changed()
         faults = self.faults.get(request.path)
         try:
+            if self.is_down:
+                reset(request)
+                return web.Response()
             if faults:
                 return await faults.popleft()(request)
             return await handler(request)
@@ -239,6 +252,7 @@ class FakeComfyUI:
         try:
             async for message in socket:
                 assert message.type is WSMsgType.TEXT
+                self.told[client_id] = message.json()
         finally:
             self._transports.discard(transport)
             if self._sockets.get(client_id) is socket:
@@ -248,6 +262,9 @@ class FakeComfyUI:
     async def _system_stats(self, request: web.Request) -> web.Response:
         return web.json_response(self.stats)
 
+    async def _every_object_info(self, request: web.Request) -> web.Response:
+        return web.json_response(self.classes)
+
     async def _object_info(self, request: web.Request) -> web.Response:
         name = request.match_info["node_class"]
         return web.json_response({name: self.classes[name]} if name in self.classes else {})
@@ -256,7 +273,8 @@ class FakeComfyUI:
         body = await request.json()
         self.submitted.append(body)
         prompt_id = str(uuid.uuid4())
-        entry = [len(self.submitted), prompt_id, body["prompt"], {"client_id": body.get("client_id")}, []]
+        about = {**body.get("extra_data", {}), "client_id": body.get("client_id")}
+        entry = [len(self.submitted), prompt_id, body["prompt"], about, []]
         self.pending.append(entry)
         return web.json_response({"prompt_id": prompt_id, "number": entry[0], "node_errors": {}})
 

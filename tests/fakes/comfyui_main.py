@@ -50,6 +50,7 @@ def main() -> None:
     options.add_argument("--listen")
     options.add_argument("--port", type=int)
     options.add_argument("--disable-auto-launch", action="store_true")
+    options.add_argument("--preview-method")
     options.add_argument("--cpu", action="store_true")
     options.add_argument("--output-directory")
     options.add_argument("--temp-directory")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,15 +14,17 @@ KEY = "key-that-nobody-may-see"
 
 
 @asynccontextmanager
-async def served(app: web.Application, *, cancels_handlers: bool = False) -> AsyncIterator[str]:
+async def served(
+    app: web.Application, *, cancels_handlers: bool = False, ssl_context: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """Serve on a free port of this machine; gives the base URL."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05, handler_cancellation=cancels_handlers)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context)
         await site.start()
         port = runner.addresses[0][1]
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'https' if ssl_context else 'http'}://127.0.0.1:{port}"
     finally:
         await runner.cleanup()
 

@@ -51,6 +51,8 @@ class Output:
     files: list[tuple[str, str, str, bytes]]
     """Kind, name, content type, content."""
     texts: list[str]
+    types: list[str] = field(default_factory=list)
+    """Of the files: `output`, or `temp` for what a node only shows."""
 
 
 @dataclass
@@ -62,6 +64,9 @@ class Trial:
     files: Mapping[str, bytes] = field(default_factory=dict)
     run_id: str = RUN_ID
     disk_full: bool = False
+    is_repeated: bool = False
+    preview_images: bool = False
+    temporary_files: bool = False
     outputs: list[Output] = field(default_factory=list)
     events: list[RunEvent] = field(default_factory=list)
     largest_chunk: int = 0
@@ -91,7 +96,16 @@ class Trial:
         return [event for event in self.events if isinstance(event, kind)]
 
     def _job(self) -> Job:
-        return Job(self.run_id, self.graph, self.inputs, read_file=self._read, outputs=self)
+        return Job(
+            self.run_id,
+            self.graph,
+            self.inputs,
+            read_file=self._read,
+            outputs=self,
+            is_repeated=self.is_repeated,
+            preview_images=self.preview_images,
+            temporary_files=self.temporary_files,
+        )
 
     async def _read(self, url: str) -> AsyncIterator[bytes]:
         if url not in self.files:
@@ -102,7 +116,8 @@ class Trial:
         self, node_id: str, node_class: str, *, output_id: str | None, files: list[OutputBytes], texts: list[str]
     ) -> None:
         kept = [(file.kind, file.filename, file.content_type, await self._take(file)) for file in files]
-        self.outputs.append(Output(node_id, node_class, output_id, kept, texts))
+        types = [file.type for file in files]
+        self.outputs.append(Output(node_id, node_class, output_id, kept, texts, types))
 
     async def _take(self, file: OutputBytes) -> bytes:
         content = bytearray()

@@ -248,7 +248,7 @@ async def test_no_request_follows_a_redirect(comfyui: FakeComfyUI, url: str, pat
     machine = ComfyUIMachine(settings, patience=HASTE)
 
     with pytest.raises(MachineError, match="redirects"):
-        await (machine.health() if path == "/system_stats" else Trial(SAVE).on(machine))
+        await (machine.health() if path == "/system_stats" else Trial(SAVE, is_repeated=True).on(machine))
 
     await machine.close()
     assert stranger.log.requests == []

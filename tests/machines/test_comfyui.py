@@ -508,7 +508,7 @@ async def test_a_prompt_that_an_earlier_server_has_sent_is_followed_and_not_sent
     async with aiohttp.ClientSession(url) as earlier:
         await earlier.post("/prompt", json={"prompt": SAVE, "client_id": RUN_ID})
     await comfyui.wait_until(lambda: comfyui.running is not None)
-    trial = Trial(SAVE)
+    trial = Trial(SAVE, is_repeated=True)
     run = trial.start_on(machine)
     await comfyui.wait_until(lambda: len(comfyui.log.named("GET", "/ws")) == 1)
     may_go_on.set()
@@ -579,6 +579,11 @@ class _Timed(list[Any]):
         ("No such file: '/root/comfy/ComfyUI/models/a.ckpt'", "No such file: 'a.ckpt'"),
         (r"C:\Users\me\ComfyUI\main.py failed", "main.py failed"),
         ("~/comfy/ComfyUI/x.py", "x.py"),
+        (
+            "No such file: '/home/me/My Models/a.ckpt' or 'D:\\\\My Models\\\\b.ckpt'",
+            "No such file: 'a.ckpt' or 'b.ckpt'",
+        ),
+        ("'/root/x.py: failed in a/b'", "'x.py: failed in a/b'"),
         ("3/4 done, see https://docs.example/a/b/c", "3/4 done, see https://docs.example/a/b/c"),
         ("GET https://x.example/f?token=abc", "GET https://x.example/f?…"),
         ("\n".join(map(str, range(20))), "\n".join(map(str, range(12, 20)))),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from comfyui_outpost.api.events import ExecutionSucceeded
+from comfyui_outpost.api.events import ExecutionSucceeded, LiveStatus
 from comfyui_outpost.api.server.machines import MachineError, MachineSettings
 from comfyui_outpost.api.server.machines.comfyui import ComfyUIMachine
 from comfyui_outpost.tests.fakes.comfyui import Execution, FakeComfyUI
@@ -87,9 +87,11 @@ async def test_a_comfyui_that_is_gone_for_good_fails_the_run(comfyui: FakeComfyU
         await execution.work_for_ever()
 
     comfyui.script = script
-    failure = (await Trial(SAVE).failure_on(machine)).failure
+    trial = Trial(SAVE)
+    failure = (await trial.failure_on(machine)).failure
     assert "cannot be reached" in failure.message
     assert "127.0.0.1" not in failure.message
+    assert trial.of(LiveStatus)[-1].text.startswith("Waiting: The machine's ComfyUI"), "meanwhile people see why"
 
 
 @pytest.mark.parametrize("act", NONSENSE)
@@ -233,6 +235,31 @@ async def test_a_run_that_cannot_be_stopped_ends_all_the_same_and_says_so_in_the
     assert not await machine.is_idle()
     await machine.close()
     assert f"run {RUN_ID} could not be stopped" in caplog.text
+
+
+async def test_a_run_that_is_cancelled_while_it_is_being_sent_waits_for_what_became_of_it(
+    comfyui: FakeComfyUI, machine: ComfyUIMachine
+):
+    may_answer, accept = asyncio.Event(), comfyui._submit
+
+    async def accept_late(request: web.Request) -> web.StreamResponse:
+        await may_answer.wait()
+        return await accept(request)
+
+    comfyui.script = Execution.work_for_ever
+    comfyui.fail("/prompt", accept_late)
+    run = Trial(SAVE).start_on(machine)
+    await comfyui.wait_until(lambda: bool(comfyui.log.named("POST", "/prompt")))
+    run.cancel()
+    done, _ = await asyncio.wait({run}, timeout=0.1)
+    run.cancel()
+    done, _ = await asyncio.wait({run}, timeout=0.1)
+    assert not done, "the graph may be taken after the run has ended"
+    may_answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert len(comfyui.submitted) == 1
+    assert (comfyui.pending, comfyui.running) == ([], None)
 
 
 async def test_many_runs_in_a_row_leave_nothing_behind(comfyui: FakeComfyUI, machine: ComfyUIMachine):

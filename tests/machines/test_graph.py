@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from comfyui_outpost.api.inputs import with_widgets
-from comfyui_outpost.api.server.graph import Compiled, classes_of, compile_graph, draft_graph
+from comfyui_outpost.api.server.graph import MAX_ADDED, Compiled, classes_of, compile_graph, draft_graph
 from comfyui_outpost.api.server.machines import MachineError
 from comfyui_outpost.tests.fakes.comfyui import STOCK, node_class
 
@@ -146,6 +146,45 @@ def test_a_batch_becomes_a_chain_in_the_order_of_its_images(count: int):
     assert set(made.origins.values()) <= {"1"}
 
 
+def test_nodes_that_are_added_take_the_name_of_no_other_one():
+    urls = json.dumps([IMAGE_URL, OTHER_URL, IMAGE_URL])
+    taken = {name: node("SaveImage", images=["0", 0]) for name in ("0-1", "0-1-2", "0-to-2", "0-to-2-2")}
+    batches = {"0": external("ImageBatch", "x"), "0-to": external("ImageBatch", "x")}
+    made = compiled({**batches, **taken, "last": node("SaveImage", images=["0-to", 0])}, x=urls)
+    assert all(made.prompt[name]["class_type"] == "SaveImage" for name in taken)
+    added = [name for name, each in made.prompt.items() if each["class_type"] == "LoadImage"]
+    assert len(added) == 6
+    assert "0-1-3" in added
+
+
+def test_of_names_that_are_taken_none_is_tried_twice():
+    length = 2000
+    taken = {f"0-1{'-' * number}": node("SaveImage", images=["0", 0]) for number in range(length)}
+    made = compiled({"0": external("ImageBatch", "x"), **taken}, x=json.dumps([IMAGE_URL, OTHER_URL]))
+    assert max(map(len, made.origins)) < 10
+
+
+def test_a_batch_that_is_a_default_has_the_same_limit_as_one_that_is_given():
+    def batch(count: int) -> Graph:
+        return {"1": external("ImageBatch", "x", images=json.dumps(["a.png"] * count)), "9": save("1")}
+
+    assert len(compiled(batch(1000)).origins) == 1998
+    with pytest.raises(MachineError, match="not a list of URLs, 1 to 1000 of them"):
+        compiled(batch(1001))
+
+
+def test_a_batch_for_very_many_nodes_is_refused_before_it_has_filled_the_memory():
+    graph = {f"{number}": external("ImageBatch", "x") for number in range(1000)}
+    graph |= {f"save {number}": save(f"{number}") for number in range(1000)}
+    with pytest.raises(MachineError, match=f"more than {MAX_ADDED} nodes") as raised:
+        compiled(graph, x=json.dumps(["a.png"] * 1000))
+    assert raised.value.failure.node_class == "ComfyUIDeployExternalImageBatch"
+
+
+def save(source: str) -> Graph:
+    return node("SaveImage", images=[source, 0])
+
+
 def test_sound_and_video_become_what_the_comfyui_loads_them_with():
     graph = {
         "1": external("Audio", "sound"),
@@ -206,9 +245,13 @@ def test_a_class_that_the_comfyui_lacks_is_named_with_its_node():
         "2": node("OtherThing", image=["1", 0]),
         "3": node("SaveImage", images=["2", 0]),
     }
-    with pytest.raises(MachineError, match="'FancyUpscaler', 'OtherThing'") as caught:
-        compiled(graph)
-    assert caught.value.failure.node_id == "1"
+    assert draft_graph(graph, {}, STOCK).missing == {"1": "FancyUpscaler", "2": "OtherThing"}
+
+
+def test_a_class_that_is_lacking_for_an_external_node_is_named_with_that_node():
+    graph = {"1": external("Video", "clip", default_value="a.mp4"), "2": node("SaveImage", images=["1", 0])}
+    without = {name: info for name, info in STOCK.items() if name != "LoadVideo"}
+    assert draft_graph(graph, {}, without).missing == {"1": "LoadVideo"}
 
 
 def test_a_class_that_is_lacking_and_not_needed_is_left_out():
@@ -221,8 +264,8 @@ def test_a_class_that_is_lacking_and_not_needed_is_left_out():
 
 
 def test_an_output_node_that_is_lacking_and_not_used_is_still_an_error():
-    with pytest.raises(MachineError, match="FancySave"):
-        compiled({"1": node("EmptyImage"), "2": node("FancySave", images=["1", 0])})
+    graph = {"1": node("EmptyImage"), "2": node("FancySave", images=["1", 0])}
+    assert draft_graph(graph, {}, STOCK).missing == {"2": "FancySave"}
 
 
 def test_output_ids_are_told_and_not_sent():
@@ -319,8 +362,5 @@ def test_what_is_asked_of_the_comfyui_includes_what_may_stand_in():
 
 
 @pytest.mark.parametrize("graph", [{}, {"1": None}, {"1": {"class_type": 5}}, {"1": {"inputs": []}, "2": []}])
-def test_graphs_that_make_no_sense_end_in_nothing_or_a_failure(graph: Any):
-    try:
-        assert compiled(graph).prompt == {}
-    except MachineError as error:
-        assert error.failure.node_id == "1"
+def test_of_graphs_that_make_no_sense_nothing_is_left_but_what_is_missing(graph: Any):
+    assert compiled(graph).prompt.keys() == draft_graph(graph, {}, STOCK).missing.keys()

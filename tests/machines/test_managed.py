@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,9 @@ from comfyui_outpost.api.events import ExecutionStarted, LiveStatus, Phase
 from comfyui_outpost.api.server.machines import MachineError, MachineSettings, process
 from comfyui_outpost.api.server.machines.managed import ManagedMachine, find_python
 from comfyui_outpost.api.server.machines.process import Command, Devices, find_devices
-from comfyui_outpost.tests.fakes import comfyui_main
 
-from .conftest import HASTE
+from .conftest import Make
 from .jobs import Trial, node
-
-Make = Callable[..., ManagedMachine]
 
 FACTS = {"9": node("PreviewAny", source="facts")}
 
@@ -34,41 +29,6 @@ FACTS = {"9": node("PreviewAny", source="facts")}
 def sampling(text: str) -> dict[str, Any]:
     """A graph in which something happens before the facts are put out."""
     return {"1": node("KSampler", seed=1, text=text), "9": node("PreviewAny", source=["1", 0])}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The folder of a ComfyUI."""
-    folder = tmp_path / "ComfyUI"
-    folder.mkdir()
-    shutil.copy(comfyui_main.__file__, folder / "main.py")
-    return folder
-
-
-@pytest.fixture
-async def make(folder: Path, tmp_path: Path) -> AsyncIterator[Make]:
-    """Makes machines of that folder, which are closed after the test."""
-    made: list[ManagedMachine] = []
-
-    def make(
-        *, start_seconds: float = 20, environment: dict[str, str] | None = None, **settings: Any
-    ) -> ManagedMachine:
-        machine = ManagedMachine(
-            MachineSettings(**{"id": "m", "type": "managed", "folder": folder, **settings}),
-            python=Path(sys.executable),
-            log_folder=tmp_path / "logs",
-            arguments=["--cpu"],
-            work_folder=tmp_path / "machines",
-            environment={**os.environ, **(environment or {})},
-            patience=HASTE,
-            start_seconds=start_seconds,
-        )
-        made.append(machine)
-        return machine
-
-    yield make
-    for machine in made:
-        await machine.close()
 
 
 async def facts(machine: ManagedMachine, graph: dict[str, Any] = FACTS, run_id: str = "r") -> dict[str, Any]:
@@ -94,7 +54,7 @@ async def test_a_run_starts_a_process_and_people_see_that_it_does(make: Make, fo
     assert told["argv"][1:3] == ["--listen", "127.0.0.1"]
     output, temp = tmp_path / "machines" / "m" / "output" / "0", tmp_path / "machines" / "m" / "temp" / "0"
     folders = ["--output-directory", str(output), "--temp-directory", str(temp)]
-    assert told["argv"][5:] == ["--disable-auto-launch", *folders, "--cpu"]
+    assert told["argv"][5:] == ["--disable-auto-launch", "--preview-method", "auto", *folders, "--cpu"]
     assert told["path"] == str(folder)
     assert told["stdin"] == ""
     assert [event.name for event in trial.of(Phase)] == ["queuing", "gpu_ready", "comfyui_ready"]
@@ -114,15 +74,6 @@ async def test_an_idle_process_is_stopped_and_a_later_run_starts_another_one(mak
     first = await facts(machine)
     await gone(first["pid"])
     assert (await facts(machine))["pid"] != first["pid"]
-
-
-async def test_of_idle_processes_one_is_kept_warm_when_that_is_asked_for(make: Make):
-    machine = make(idle_timeout=0.1, keep_warm=True, concurrency_limit=2)
-    pids = {each["pid"] for each in await asyncio.gather(facts(machine, run_id="a"), facts(machine, run_id="b"))}
-    assert len(pids) == 2
-    while len(alive := {pid for pid in pids if is_alive(pid)}) > 1:
-        await asyncio.sleep(0.01)
-    assert {(await facts(machine))["pid"]} == alive
 
 
 async def test_runs_at_once_have_processes_of_their_own_up_to_the_limit(make: Make):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from PIL import Image
+
 WAIT_SECONDS = 20
 
 
@@ -15,8 +17,10 @@ class FakeHost:
     """Keeps what it was told to show, and wants to stop when `stop()` was called."""
 
     def __init__(self) -> None:
+        self.prompt_id: str | None = None
         self.shares: list[float] = []
         self.texts: list[str] = []
+        self.pictures: list[Image.Image] = []
         self._interrupt: Interrupted | None = None
         self._news = asyncio.Event()
 
@@ -27,6 +31,10 @@ class FakeHost:
         self.texts.append(text)
         self._news.set()
 
+    def preview(self, picture: Image.Image) -> None:
+        self.pictures.append(picture)
+        self._news.set()
+
     def check_interrupted(self) -> None:
         if self._interrupt:
             raise self._interrupt
@@ -34,6 +42,12 @@ class FakeHost:
     def stop(self) -> None:
         """The user presses the button."""
         self._interrupt = Interrupted("the user pressed the button")
+
+    async def showed(self, count: int) -> None:
+        """Wait for so many pictures."""
+        while len(self.pictures) < count:
+            self._news.clear()
+            await asyncio.wait_for(self._news.wait(), WAIT_SECONDS)
 
     async def told(self, part: str) -> None:
         """Wait for a text with this part."""

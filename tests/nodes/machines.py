@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from comfyui_outpost.api.models import Graph, Lack
 from comfyui_outpost.api.server.machines import Emit, Job, OutputBytes
 
 Script = Callable[[Job, Emit], Awaitable[None]]
@@ -20,6 +21,10 @@ class ScriptedMachine:
 
     async def health(self) -> None:
         """It can always take a run."""
+
+    async def lacks(self, graph: Graph, inputs: object, *, may_start: bool = False) -> list[Lack]:
+        """It has everything."""
+        return []
 
     async def close(self) -> None:
         """It holds nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -30,6 +30,7 @@ class Site:
     def __init__(self, platform: Platform) -> None:
         self.url = ""
         self.requests: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
         self._faults: dict[str, deque[int | None]] = {}
         self._held: dict[str, asyncio.Event] = {}
         self._app = build_app(platform)
@@ -65,6 +66,7 @@ class Site:
             resource = request.match_info.route.resource
             name = f"{request.method} {resource.canonical if resource else request.path}"
             self.requests.append(name)
+            self.headers.append(request.headers)
             faults = self._faults.get(name)
             if fault := faults.popleft() if faults else None:
                 return web.Response(status=fault)

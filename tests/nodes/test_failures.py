@@ -17,6 +17,7 @@ from comfyui_outpost.api.errors import (
     RunTimedOut,
     TooLarge,
     TransferError,
+    Unprocessable,
     UnsupportedMedia,
     UrlExpired,
 )
@@ -58,9 +59,10 @@ async def test_a_run_that_fails_tells_its_node_its_class_and_the_reason(place):
     assert caught.value.failure.node_id == "2"
 
 
-async def test_a_graph_that_the_machine_does_not_know_fails_by_the_name_of_its_node(place):
-    with pytest.raises(RunFailed, match=r"node 7 \(KSampler\): The built-in machine has no such node"):
-        await place.run({"7": node("KSampler", seed=1)})
+async def test_a_node_that_the_machine_lacks_is_named_before_there_is_a_run(place):
+    with pytest.raises(Unprocessable, match=r"node 7 needs the node class 'ImageInvertt'.+Written alike there: 'ImageInvert'"):
+        await place.run({"7": node("ImageInvertt")})
+    assert await place.runs() == []
 
 
 async def test_a_run_that_somebody_else_cancels_is_cancelled(place):

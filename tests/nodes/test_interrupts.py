@@ -70,6 +70,7 @@ async def test_stopping_during_the_download_leaves_the_run_the_success_that_it_i
     place.site.hold(FETCH)
     run = asyncio.create_task(place.run(SAVE_IMAGE, image=PIXELS))
     await place.site.has_held(FETCH)
+    await place.host.told("downloading")  # outputs begin to come before the run has ended
 
     with stopped_within_a_second(place.host):
         await run

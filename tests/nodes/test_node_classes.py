@@ -40,6 +40,7 @@ INTERFACE = {
         "lists": (True, True, True),
     },
 }
+PROMPT_ID = "5d1c9a80-the-prompt-that-is-at-work"
 
 
 def test_the_ids_of_the_nodes_and_the_names_of_what_they_take_and_give_are_stable_for_ever():
@@ -96,7 +97,11 @@ class _Bar:
     def __init__(self, total: int, node_id: str | None = None) -> None:
         self.node_id = node_id
 
-    def update_absolute(self, value: int, total: int) -> None: ...
+    def update_absolute(self, value: int, total: int, preview: object = None) -> None: ...
+
+
+class _Queue:
+    currently_running = {0: (0, PROMPT_ID, {}, {}, [])}  # noqa: RUF012 ComfyUI's, and nobody changes it
 
 
 @pytest.fixture
@@ -110,7 +115,7 @@ def inside_comfyui(monkeypatch: pytest.MonkeyPatch, place) -> None:
     comfy = types.ModuleType("comfy")
     comfy.model_management, comfy.utils = management, utils
     server = types.ModuleType("server")
-    server.PromptServer = types.SimpleNamespace(instance=types.SimpleNamespace())
+    server.PromptServer = types.SimpleNamespace(instance=types.SimpleNamespace(prompt_queue=_Queue()))
     for name, module in (("comfy", comfy), ("comfy.model_management", management), ("comfy.utils", utils)):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setitem(sys.modules, "server", server)
@@ -133,6 +138,8 @@ async def test_upload_run_and_outputs_work_together_in_a_graph(inside_comfyui, p
     assert torch.equal(images[0], image)
     assert torch.allclose(masks[0], mask)
     assert torch.equal(picked[0][0], image)
+    submissions = [each for each in place.site.headers if "Outpost-Prompt-Id" in each]
+    assert [each["Outpost-Prompt-Id"] for each in submissions] == [PROMPT_ID]
 
 
 async def test_without_a_connection_a_node_says_what_to_do(inside_comfyui, monkeypatch, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from comfyui_outpost.api.events import ExecutionStarted
+from comfyui_outpost.api.models import Graph, Lack, MachineLog
 from comfyui_outpost.api.server.machines import Emit, Job, OutputBytes
 
 Play = Callable[[Job, Emit], Awaitable[None]]
@@ -18,10 +20,13 @@ class ScriptedMachine:
         self.began: list[str] = []
         self.stopped: list[str] = []
         """The runs that were cancelled while they worked."""
+        self.prompts: set[str] = set()
+        """What its ComfyUI is at work on."""
         self.is_closed = False
 
     async def run(self, job: Job, emit: Emit) -> None:
         self.began.append(job.run_id)
+        emit(ExecutionStarted(job.run_id))
         try:
             await self._play(job, emit)
         except asyncio.CancelledError:
@@ -30,6 +35,17 @@ class ScriptedMachine:
 
     async def health(self) -> None:
         """It can always take a run."""
+
+    async def lacks(self, graph: Graph, inputs: object, *, may_start: bool = False) -> list[Lack]:
+        """It has everything."""
+        return []
+
+    async def executes(self, prompt_id: str) -> bool:
+        return prompt_id in self.prompts
+
+    async def logs(self, limit_bytes: int) -> list[MachineLog]:
+        """It has no process."""
+        return []
 
     async def close(self) -> None:
         self.is_closed = True

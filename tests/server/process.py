@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ class Server:
     output: list[str] = field(default_factory=list)
     """What it has said so far, on both of its outputs."""
     _has_begun: asyncio.Event = field(default_factory=asyncio.Event)
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
     def url(self) -> str:
@@ -42,6 +43,12 @@ class Server:
         await asyncio.wait_for(self._has_begun.wait(), WAIT_SECONDS)
         assert _SERVES.search("".join(self.output)), "".join(self.output)
 
+    async def said(self, part: str) -> str:
+        """The first line with this part, once it has been said."""
+        async with self._news:
+            await asyncio.wait_for(self._news.wait_for(lambda: any(part in line for line in self.output)), WAIT_SECONDS)
+        return next(line for line in self.output if part in line)
+
     async def end(self, number: int) -> int:
         """Send a signal and wait for the end; the exit code."""
         self.process.send_signal(number)
@@ -54,20 +61,24 @@ class Server:
             self.output.append(line.decode())
             if _SERVES.search(self.output[-1]):
                 self._has_begun.set()
+            async with self._news:
+                self._news.notify_all()
         self._has_begun.set()
 
 
 @asynccontextmanager
-async def started(data: Path) -> AsyncGenerator[Server, None]:
+async def started(
+    data: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> AsyncGenerator[Server, None]:
     """A server process on a folder, at any free port, which need not serve yet. If it is still there at the end of the
-    block, it is killed."""
+    block, it is killed. `options` and variables of the `environment` are added."""
     program = [sys.executable, "-W", "error", "-m", "comfyui_outpost.api.cli"]
     process = await asyncio.create_subprocess_exec(
-        *(*program, "serve", "--port", "0", "--data", str(data)),
+        *(*program, "serve", "--port", "0", "--data", str(data), *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=data.parent,
-        env={"PATH": os.environ["PATH"], "HOME": str(data.parent), "PYTHONUNBUFFERED": "1"},
+        env={"PATH": os.environ["PATH"], "HOME": str(data.parent), "PYTHONUNBUFFERED": "1", **(environment or {})},
     )
     server = Server(process)
     listening = asyncio.create_task(server.listen())

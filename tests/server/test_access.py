@@ -108,6 +108,8 @@ CALLS = {
     "DELETE /deployment/{deployment_id}": Call(shows="deleted", path="/deployment/{spare}", again=404),
     "GET /machines": Call(shows="the owner's machine", stranger=200, may="full read"),
     "GET /machine/{machine_id}": Call(shows="the owner's machine", may="full read"),
+    "POST /machine/{machine_id}/check": Call({"workflow_api": {"1": {"class_type": "SaveImage"}}}, shows="is_known"),
+    "GET /machine/{machine_id}/logs": Call(shows="[]"),
     "POST /machine/create": Call({"name": "a new one", "type": "builtin"}, shows="ready", stranger=200),
     "POST /machine/custom": Call({"name": "a new one", "endpoint": "{comfyui}"}, shows="comfyui", stranger=200),
     "POST /machine/serverless": Call({"name": "a new one"}, shows="managed", stranger=200),

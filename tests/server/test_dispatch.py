@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from comfyui_outpost.api.models import RunRequest, RunStatus
+from comfyui_outpost.api.server.attempt import Workplace
 from comfyui_outpost.api.server.config import ServerConfig
 from comfyui_outpost.api.server.dispatcher import Dispatcher
 from comfyui_outpost.api.server.feed import Feed
+from comfyui_outpost.api.server.fleet import Fleet
 from comfyui_outpost.api.server.machines import Emit, Job
 from comfyui_outpost.api.server.objects import Folder, Objects
-from comfyui_outpost.api.server.pool import MachinePool
 from comfyui_outpost.api.server.store import Store, open_store
 from comfyui_outpost.api.server.store.keys import Owner
+from comfyui_outpost.api.server.store.runs import Limits
 from comfyui_outpost.api.server.store.work import MAX_ATTEMPTS, NewOutput
 from comfyui_outpost.tests.fakes.deploying import deploy, kinds_of
 
@@ -39,12 +41,13 @@ class World:
     machine_id: str
     deployment_id: str
     folder: Path
+    fleets: list[Fleet] = field(default_factory=list)
 
     async def queue(self, deployment_id: str | None = None, inputs: dict[str, str] | None = None) -> str:
         deployment = await self.store.deployments.runnable(self.owner, deployment_id or self.deployment_id)
         request = RunRequest(deployment_id=deployment.id, inputs=inputs or {})
         return await self.store.runs.create(
-            self.owner, deployment, request=request, inputs=request.inputs, run_timeout=3600
+            self.owner, deployment, request=request, inputs=request.inputs, limits=Limits(3600, 3600)
         )
 
     async def status(self, run_id: str) -> str:
@@ -60,9 +63,10 @@ class World:
 
     def dispatcher(self, machine: ScriptedMachine, *, feed: Feed | None = None) -> Dispatcher:
         config = ServerConfig(self.folder, lease_seconds=LEASE)
-        machines = MachinePool(kinds_of({"builtin": machine}))
+        fleet = Fleet(self.store.machines, kinds_of({"builtin": machine}), {}, rhythm=config.health)
+        self.fleets.append(fleet)
         objects = Objects(Folder(self.folder / "objects"), bytes(32))
-        return Dispatcher(self.store, feed or self.feed(), objects=objects, machines=machines, config=config)
+        return Dispatcher(Workplace(self.store, feed or self.feed(), objects, fleet, config))
 
     async def claim(self):
         claimed = await self.store.work.claim(self.machine_id, seconds=LEASE)
@@ -77,7 +81,10 @@ async def world(tmp_path: Path) -> AsyncGenerator[World, None]:
     holder, _ = await store.keys.create("a key")
     owner = holder.owner
     deployment = await deploy(store, owner, graph=ECHO, name="echo", slots=2)
-    yield World(store, clock, owner, str(deployment.machine_id), deployment.id, tmp_path)
+    world = World(store, clock, owner, str(deployment.machine_id), deployment.id, tmp_path)
+    yield world
+    for fleet in world.fleets:
+        await fleet.close()
     await store.database.close()
 
 
@@ -269,6 +276,8 @@ class TestLeases:
             await until(lambda: slow.began)
             world.clock.pass_seconds(LEASE + 1)
             await second._keep_leases()
+            await second._claim_all()
+            await until(lambda: second._fleet.condition(world.machine_id).is_ready)
             await second._claim_all()
             await ended(world, run_id)
             await first._keep_leases()

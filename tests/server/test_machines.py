@@ -9,10 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from comfyui_outpost.api.server.machines.process_logs import ProcessLogs
 from comfyui_outpost.tests.fakes.comfyui import FakeComfyUI, serve
 
 from .graphs import ECHO, sleep
-from .talking import Talker
+from .talking import Talker, talkers
 
 TOKEN = "token-that-nobody-may-see"
 
@@ -67,7 +68,7 @@ class TestCreating:
     async def test_what_is_no_comfyui_is_refused_and_not_kept(
         self, platform, owner: Talker, path: str, unused_tcp_port
     ):
-        before = await owner.get("/machines")
+        before = await names(owner)
         for address, says in (
             (platform.url, "is no ComfyUI"),
             (f"http://127.0.0.1:{unused_tcp_port}", ""),
@@ -81,7 +82,7 @@ class TestCreating:
             assert said.startswith("body.endpoint: ")
             assert says in said
             assert TOKEN not in said
-        assert await owner.get("/machines") == before
+        assert await names(owner) == before
 
     async def test_which_fields_a_type_needs_is_told(self, owner: Talker):
         said = await owner.refused(422, "POST", "/machine/create", {"name": "mine", "type": "comfyui"})
@@ -115,10 +116,10 @@ class TestCreating:
             assert "no main.py" in made["status_reason"]
 
     async def test_without_an_allowed_folder_nothing_is_started(self, owner: Talker):
-        before = await owner.get("/machines")
+        before = await names(owner)
         said = await owner.refused(422, "POST", "/machine/serverless", {"name": "mine", "comfyui": "stable"})
         assert "--comfyui-folder" in said
-        assert await owner.get("/machines") == before
+        assert await names(owner) == before
 
     async def test_a_machine_works_at_once(self, owner: Talker):
         made = await owner.post("/machine/create", {"name": "mine", "type": "builtin", "concurrency_limit": 3})
@@ -126,6 +127,36 @@ class TestCreating:
         await owner.patch(f"/deployment/{deployment}", {"machine_id": made["id"]})
         run = await owner.end_of(await owner.queue(deployment))
         assert (run["status"], run["machine_id"]) == ("success", made["id"])
+
+
+class TestLogs:
+    async def test_the_ends_of_the_logs_come_newest_first_and_are_the_owners_alone(self, start_platform):
+        async with start_platform() as platform:
+            machine_id = await platform.parts.store.machines.add(
+                platform.owner.owner, name="on demand", kind="managed", slots=1, comfyui="gone"
+            )
+            await platform.parts.fleet.refresh()
+            logs = ProcessLogs(platform.parts.config.data / "logs", machine_id)
+            logs.new().parent.mkdir()
+            for text in ("of the first process", "of the second"):
+                logs.new().write_text(text)
+            path, keys = f"/machine/{machine_id}/logs", (platform.owner.api_key, platform.stranger.api_key)
+            async with talkers(platform.url, *keys, secrets=[*keys, str(platform.parts.config.data)]) as people:
+                owner, stranger = people
+                found = await owner.get(f"{path}?limit_bytes=6")
+                assert [(log["text"], log["is_running"]) for log in found] == [("second", False), ("rocess", False)]
+                assert [log["name"] for log in found] == [each.name for each in logs.files()]
+                assert found[0]["started_at"] > found[1]["started_at"]
+                for wrong in ("0", "1048577", "all"):
+                    assert "limit_bytes" in await owner.refused(422, "GET", f"{path}?limit_bytes={wrong}")
+                await stranger.refused(404, "GET", path)
+
+    async def test_other_machines_and_pools_have_none(self, platform, owner: Talker, endpoint: str):
+        custom = await owner.post("/machine/custom", {"name": "mine", "endpoint": endpoint})
+        ids = [platform.owner.machine_id, custom["id"]]
+        pool = await owner.post("/machine/create", {"name": "all", "type": "pool", "machine_ids": ids})
+        for machine_id in (*ids, pool["id"]):
+            assert await owner.get(f"/machine/{machine_id}/logs") == []
 
 
 class TestDeleting:

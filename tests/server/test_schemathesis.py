@@ -75,6 +75,9 @@ async def target(start_platform, tmp_path: Path) -> AsyncGenerator[Target, None]
         things, to_delete = await _things(owner), await _things(owner)
         special = {
             "POST /deployment/{deployment_id}/deactivate": to_delete,
+            # Their time-outs may become so short that no run ends well any more.
+            "POST /deployment": to_delete,
+            "PATCH /deployment/{deployment_id}": to_delete,
             "POST /run/{run_id}/cancel": {"run_id": await _cancelled(owner)},
             "POST /assets/register": {"file_id": await _announced(owner)},
         }
@@ -120,7 +123,7 @@ def _settings(target: Target) -> str:
     alone = [f"[phases.{phase}.extra-data-sources]\nresponses = false" for phase in ("coverage", "fuzzing")]
     special = [
         _offered(name, f'[[operations]]\ninclude-name = "{endpoint}"\n[operations.parameters]', things)
-        for name, (endpoint, things) in zip("abc", target.special.items(), strict=True)
+        for name, (endpoint, things) in zip("abcde", target.special.items(), strict=True)
     ]
     to_delete = '[[operations]]\ninclude-method = "DELETE"\n[operations.parameters]'
     groups = [_offered("all", "[parameters]", target.things), _offered("gone", to_delete, target.to_delete), *special]

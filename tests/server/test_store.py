@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from datetime import datetime, timezone
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from comfyui_outpost.api.events import LogLine
 from comfyui_outpost.api.models import TRANSITIONS, Deployment, Failure, RunRequest, RunStatus
 from comfyui_outpost.api.server.store import Store, open_store
 from comfyui_outpost.api.server.store.keys import Owner
+from comfyui_outpost.api.server.store.runs import Limits
 from comfyui_outpost.api.server.store.tables import api_keys
 from comfyui_outpost.api.server.store.tables import runs as runs_table
 from comfyui_outpost.api.server.store.work import ClaimedRun
@@ -21,6 +23,7 @@ from comfyui_outpost.tests.fakes.deploying import deploy
 from .graphs import ECHO
 
 LEASE = str(uuid4())
+NOW = datetime.now(timezone.utc)
 ENDS = [status for status in RunStatus if status.is_terminal]
 
 
@@ -43,10 +46,23 @@ async def _run_in(store: Store, deployment: Deployment, status: RunStatus) -> Cl
     """A run that is in this status and is held by `LEASE`, however it came there."""
     owner = _owner(deployment)
     request = RunRequest(deployment_id=deployment.id)
-    run_id = await store.runs.create(owner, deployment, request=request, inputs=request.inputs, run_timeout=60)
+    run_id = await store.runs.create(owner, deployment, request=request, inputs=request.inputs, limits=Limits(60, 60))
     change = sa.update(runs_table).where(runs_table.c.id == run_id).values(status=status.value, lease=LEASE)
     await store.database.write(lambda connection: connection.execute(change))
-    return ClaimedRun(run_id, owner.id, str(deployment.machine_id), LEASE, {}, 60, ECHO)
+    return ClaimedRun(
+        id=run_id,
+        owner_id=owner.id,
+        machine_id=str(deployment.machine_id),
+        lease=LEASE,
+        inputs={},
+        run_timeout=60,
+        queue_timeout=60,
+        queue_expires_at=None,
+        created_at=NOW,
+        queued_at=NOW,
+        attempts=1,
+        workflow_api=ECHO,
+    )
 
 
 def _owner(deployment: Deployment) -> Owner:
@@ -108,12 +124,12 @@ async def test_an_event_and_its_status_come_together_or_not_at_all(store: Store,
 
 async def test_a_run_of_a_deployment_that_has_just_gone_is_no_other_run(store: Store, deployment: Deployment):
     owner, request = _owner(deployment), RunRequest(deployment_id=deployment.id)
-    await store.runs.create(owner, deployment, request=request, inputs=request.inputs, run_timeout=60)
+    await store.runs.create(owner, deployment, request=request, inputs=request.inputs, limits=Limits(60, 60))
     seen = await store.deployments.runnable(owner, deployment.id)
     await store.deployments.delete(owner, deployment.id)
     for key in (None, "a key of 8"):
         with pytest.raises(NotFound, match=f"There is no deployment {deployment.id}"):
-            await store.runs.create(owner, seen, request=request, inputs=request.inputs, run_timeout=60, key=key)
+            await store.runs.create(owner, seen, request=request, inputs=request.inputs, limits=Limits(60, 60), key=key)
 
 
 async def test_a_revoked_key_opens_nothing(store: Store):

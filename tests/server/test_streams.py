@@ -163,7 +163,7 @@ async def test_a_reader_that_does_not_read_holds_nobody_up_and_memory_does_not_g
             first = await anext(events)
             await asyncio.wait_for(shown.wait(), 20)
             (tail,) = platform.parts.feed._tails.values()
-            assert len(tail._progress) <= 2
+            assert len(tail._progress) <= 3, "the latest of each sort"
             rest = [event async for event in events]
         assert rest[-1].status == "success"
         assert len(rest) < 1000, "a slow reader is told the latest, not everything"
@@ -210,7 +210,7 @@ async def test_a_secret_word_of_an_exception_does_not_reach_the_stream(start_pla
 
 async def test_every_stream_has_exactly_one_terminal_status(owner: Talker):
     graphs = [ECHO, sleep(0), {"1": node("KSampler")}, {"1": node("ImageBlur")}]
-    runs = [await owner.queue(await owner.deploy(graph)) for graph in graphs]
+    runs = [await owner.queue(await owner.deploy(graph, check_machine=False)) for graph in graphs]
     for events in await asyncio.gather(*(owner.follow(run_id) for run_id in runs)):
         assert [event.status for event in events if event.status in TERMINAL] == [events[-1].status]
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 from aiohttp import web
-from comfyui_outpost.api.events import LiveStatus
+from comfyui_outpost.api.events import LiveStatus, PreviewImage
 from comfyui_outpost.api.models import Failure, RunRequest, RunStatus
 from comfyui_outpost.api.server.config import ServerConfig
 from comfyui_outpost.api.server.feed import Feed
@@ -22,7 +22,7 @@ from comfyui_outpost.api.server.objects import Folder, Objects
 from comfyui_outpost.api.server.rendering import Rendering
 from comfyui_outpost.api.server.store import Store, open_store
 from comfyui_outpost.api.server.store.keys import Owner
-from comfyui_outpost.api.server.store.runs import Webhook
+from comfyui_outpost.api.server.store.runs import Limits, Webhook
 from comfyui_outpost.api.server.store.webhooks import Busy
 from comfyui_outpost.api.server.store.work import ClaimedRun, NewOutput
 from comfyui_outpost.api.server.webhooks import (
@@ -69,7 +69,7 @@ class World:
         deployment = await self.store.deployments.runnable(self.owner, self.deployment_id)
         request = RunRequest(deployment_id=self.deployment_id)
         webhook = Webhook(url, is_intermediate, KEY_ID, BASE_URL)
-        asked = {"request": request, "inputs": request.inputs, "run_timeout": 60}
+        asked = {"request": request, "inputs": request.inputs, "limits": Limits(60, 60)}
         await self.store.runs.create(self.owner, deployment, **asked, webhook=webhook)
         run = await self.store.work.claim(self.machine_id, seconds=FAR)
         assert run is not None
@@ -196,7 +196,9 @@ class TestMessages:
     async def test_a_run_without_a_webhook_is_told_to_nobody(self, world: World, somebody: Receiver):
         deployment = await world.store.deployments.runnable(world.owner, world.deployment_id)
         request = RunRequest(deployment_id=world.deployment_id)
-        await world.store.runs.create(world.owner, deployment, request=request, inputs=request.inputs, run_timeout=60)
+        await world.store.runs.create(
+            world.owner, deployment, request=request, inputs=request.inputs, limits=Limits(60, 60)
+        )
         run = await world.store.work.claim(world.machine_id, seconds=FAR)
         assert run is not None
         async with world.telling() as webhooks:
@@ -451,6 +453,7 @@ class TestProgress:
             before = len(somebody.messages)
             for share in (0.1, 0.2, 0.3):
                 world.feed.publish(run.id, LiveStatus(run.id, f"at {share}", share))
+                world.feed.publish(run.id, PreviewImage(run.id, "1", "image/jpeg", b"a picture"))
                 await somebody.count(before + 1)
             assert len(somebody.messages) == before + 1, "one message at a time"
             somebody.released.set()

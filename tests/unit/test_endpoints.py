@@ -60,6 +60,8 @@ MORE = {
     "GET /runs": "runs.list",
     "POST /workflow/{}/version": "workflows.add_version",
     "POST /deployment/{}/activate": "deployments.activate",
+    "POST /machine/{}/check": "machines.check",
+    "GET /machine/{}/logs": "machines.logs",
     "GET /file/{}": "files.get",
     "GET /assets/search": "assets.search",
     "GET /assets/presigned-url": "assets.upload_large",

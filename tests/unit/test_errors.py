@@ -107,6 +107,30 @@ def test_a_long_body_is_quoted_in_part():
     assert len(str(read(500, b"word " * 10_000))) < 260
 
 
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("one\n two", "one two"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 199 + "…"),
+        (" " * 20_000_000 + "x", "…"),
+        ("http://host/a?signature=" + "s" * 20_000_000, "http://host/a?…"),
+    ],
+)
+def test_of_somebody_elses_text_only_the_beginning_is_looked_at(text: str, quoted: str):
+    assert errors.quote(text) == quoted
+
+
+def test_of_a_long_text_no_more_than_its_beginning_is_split():
+    class Text(str):
+        __slots__ = ()
+
+        def split(self, *_: object) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+            raise AssertionError("all of it was split")
+
+    assert errors.quote(Text("x" * 100_000)) == "x" * 199 + "…"
+
+
 def test_every_kind_of_error_has_a_code_of_its_own():
     def family(kind):
         return [kind, *(each for child in kind.__subclasses__() for each in family(child))]

@@ -13,6 +13,7 @@ from comfyui_outpost.api.events import (
     LiveStatus,
     NodeProgress,
     OutputReady,
+    PreviewImage,
     RunEvent,
     StatusChanged,
     encode,
@@ -175,6 +176,25 @@ async def test_a_slow_reader_misses_steps_in_between_and_no_event_and_holds_nobo
         feed.wake("r")
         assert await quick.next() == _sse(log.events[-1], after=2)
         assert await slow.next() == _sse(log.events[-1], after=2) + to_sse(_step(9))
+
+
+async def test_only_the_latest_preview_is_kept_whichever_node_it_is_from_and_nothing_waits_for_it():
+    def preview(number: int) -> PreviewImage:
+        return PreviewImage("r", str(number % 3), "image/jpeg", bytes([number]) * 1000)
+
+    feed = _feed(Log(*BEGIN))
+    async with feed.follow("r") as tail:
+        slow, quick = _stream(tail, after=2), _stream(tail, after=2)
+        for number in range(10):
+            feed.publish("r", preview(number))
+            assert await quick.next() == to_sse(preview(number))
+        feed.publish("r", _step(1))
+        assert await quick.next() == to_sse(_step(1))
+        assert await slow.next() == to_sse(preview(9)) + to_sse(_step(1))
+        feed.publish("r", preview(10))
+        feed.publish("r", preview(11))
+        assert await slow.next() == to_sse(preview(11))
+    assert feed.live("r") is None
 
 
 async def test_progress_that_was_before_a_stream_is_not_told():

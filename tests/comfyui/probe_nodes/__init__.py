@@ -1,4 +1,6 @@
-"""Nodes for ComfyUI that show in a prompt's history what has come to them."""
+"""Nodes for ComfyUI that show in a prompt's history what has come to them, and that write what others do not."""
+
+from . import writing
 
 
 class ShowTexts:
@@ -37,4 +39,9 @@ class Fail(ShowTexts):
         raise ValueError("this node always fails")
 
 
-NODE_CLASS_MAPPINGS = {"ShowTexts": ShowTexts, "ShowShapes": ShowShapes, "Fail": Fail}
+NODE_CLASS_MAPPINGS = {
+    "ShowTexts": ShowTexts,
+    "ShowShapes": ShowShapes,
+    "Fail": Fail,
+    **writing.NODE_CLASS_MAPPINGS,
+}
