@@ -60,7 +60,8 @@ async def test_a_run_that_fails_tells_its_node_its_class_and_the_reason(place):
 
 
 async def test_a_node_that_the_machine_lacks_is_named_before_there_is_a_run(place):
-    with pytest.raises(Unprocessable, match=r"node 7 needs the node class 'ImageInvertt'.+Written alike there: 'ImageInvert'"):
+    says = r"node 7 needs the node class 'ImageInvertt'.+Written alike there: 'ImageInvert'"
+    with pytest.raises(Unprocessable, match=says):
         await place.run({"7": node("ImageInvertt")})
     assert await place.runs() == []
 
