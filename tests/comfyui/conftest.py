@@ -1,8 +1,12 @@
 """Every test that uses the `installation` fixture runs once for each ComfyUI found on this machine."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from comfyui_outpost.api.client import Client
+from comfyui_outpost.tests.bench.server import Server, serve
 
 from .installations import Installation, find_installations
 from .process import find_python
@@ -30,3 +34,16 @@ def oldest_installation() -> Installation:
 def python() -> Path:
     """The interpreter that ComfyUI runs in, which is not the one that runs the tests."""
     return find_python(REPOSITORY)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    """A platform in a process of its own, for all the tests of a module."""
+    async with serve(tmp_path_factory.mktemp("platform")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(server: Server) -> AsyncIterator[Client]:
+    async with server.client() as client:
+        yield client

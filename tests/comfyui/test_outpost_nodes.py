@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from comfyui_outpost.api.client import Client
 from comfyui_outpost.api.models import RunStatus
-from comfyui_outpost.tests.bench.server import Server, serve
+from comfyui_outpost.tests.bench.server import Server
 
 from .conftest import REPOSITORY
 from .gateway import Gateway, Traffic, open_gateway
@@ -27,18 +27,6 @@ OUR_NODES = ("OutpostUploadImage", "OutpostRunDeployment", "OutpostRunOutputs")
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 CANCEL_SECONDS = 1.0
 NO_IMPORT = re.compile("IMPORT FAILED|Cannot import")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    async with serve(tmp_path_factory.mktemp("platform")) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(server: Server) -> AsyncIterator[Client]:
-    async with server.client() as client:
-        yield client
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

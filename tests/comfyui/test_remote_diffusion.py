@@ -14,7 +14,7 @@ import pytest_asyncio
 from comfyui_outpost.api.client import Client
 from comfyui_outpost.api.events import NodeProgress, PreviewImage, RunEvent
 from comfyui_outpost.api.models import Deployment
-from comfyui_outpost.tests.bench.server import Server, serve
+from comfyui_outpost.tests.bench.server import Server
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -37,18 +37,6 @@ SHOWING = {
     "2": node("PreviewImage", images=["1", 0]),
     "3": node("SaveImage", images=["1", 0], filename_prefix="kept"),
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    async with serve(tmp_path_factory.mktemp("platform")) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(server: Server) -> AsyncIterator[Client]:
-    async with server.client() as client:
-        yield client
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

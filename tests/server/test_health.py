@@ -135,9 +135,7 @@ async def test_one_that_breaks_in_a_way_of_its_own_is_watched_on(patient, watch,
 async def test_nobody_asks_any_more_after_the_end(patient, watch):
     await patient.asked_times(1)
     await watch.close()
-    count = len(patient.asked)
-    await asyncio.sleep(2 * RHYTHM.well)  # nothing is to happen
-    assert len(patient.asked) == count
+    assert watch._watching.done()
 
 
 async def _until(is_so) -> None:
