@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
-import os
 import sys
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
+from .commands.connect import add_connect_options
 from .commands.key import add_key_commands
 from .commands.machine import add_machine_commands
-from .commands.place import one_sentence
 from .commands.serve import add_serve_options
 from .errors import OutpostError
-from .settings import Connection, load_connection, save_connection, settings_path
+from .settings import load_connection
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,9 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     add_key_commands(commands.add_parser("key", help="make, list and revoke the platform's API keys"))
     add_machine_commands(commands.add_parser("machine", help="look at the machines of the connected platform"))
 
-    connect = commands.add_parser("connect", help="save the platform and the API key that this computer uses")
-    connect.add_argument("url", help="address of the platform, such as http://127.0.0.1:8190")
-    connect.set_defaults(command=_connect)
+    add_connect_options(
+        commands.add_parser("connect", help="save the platform and the API key that this computer uses")
+    )
 
     demo = commands.add_parser("demo", help="send a picture through a platform of its own, and look at the result")
     demo.add_argument("picture", type=Path, nargs="?", help="a picture of yours (default: one that is made up)")
@@ -55,31 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--deployment", metavar="ID", help="the deployment to run (default: the platform's own sample)")
     doctor.set_defaults(command=_doctor)
     return parser
-
-
-def _connect(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
-    # Not in the event loop, where Ctrl-C would wait for the answer.
-    return _save(Connection(options.url, _ask_for_key()))
-
-
-def _ask_for_key() -> str:
-    try:
-        text = getpass.getpass("API key (it is not shown): ") if sys.stdin.isatty() else sys.stdin.readline()
-    except EOFError:
-        return ""
-    return text.strip()
-
-
-async def _save(connection: Connection) -> int:
-    from .client import Client
-
-    async with Client(connection) as client:
-        found = len(await client.deployments.list())
-    path = settings_path(os.environ)
-    with one_sentence(f"{path} cannot be written"):
-        save_connection(connection, path)
-    print(f"Connected to {connection.base_url}; deployments: {found}. Saved in {path}, readable by you alone.")
-    return 0
 
 
 @contextmanager

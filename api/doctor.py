@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,31 +20,75 @@ DEADLINE_SECONDS = 600
 _SIZE = 64
 
 
+@dataclass(frozen=True)
+class Step:
+    """How it stands with a part of the way; the last one, `the end`, says how everything is."""
+
+    name: str
+    state: Literal["begun", "ok", "failed", "skipped"]
+    text: str = ""
+    """A sentence; empty for what has begun."""
+
+
+Progress = Callable[[float, str], None]
+"""Is told the share of the run that is done, and what it is doing."""
+
+
 async def examine(client: Client, *, deployment_id: str | None) -> bool:
     """Whether everything works. Prints a line for each step, and at the end what is wrong or that nothing is."""
-    step = "the connection"
+    with Bar("running") as bar:
+        async for step in steps(client, deployment_id=deployment_id, on_progress=bar.show):
+            if step.state == "failed" and step.name == "the end":
+                return False
+            if step.state == "skipped":
+                say(f"--  {step.name}: {step.text}. Name one with outpost doctor --deployment ID")
+            elif step.state == "failed":
+                say(f"--  {step.text}")
+            elif step.state == "ok":
+                say(step.text if step.name == "the end" else f"ok  {step.name}: {step.text}")
+    return True
+
+
+async def steps(
+    client: Client, *, deployment_id: str | None = None, on_progress: Progress | None = None
+) -> AsyncGenerator[Step, None]:
+    """Try one part of the way after the other, until one does not work. `the end` says in a sentence what is wrong.
+
+    Without an id only a deployment that costs nothing is run, and none where there is none.
+    """
+    name = "the connection"
     try:
+        yield Step(name, "begun")
         deployments = await client.deployments.list()
-        say(f"ok  {step}: {client.connection.base_url} accepts the key and has {len(deployments)} deployments")
-        step = "the upload"
+        yield Step(
+            name, "ok", f"{client.connection.base_url} accepts the key and has {_told(len(deployments), 'deployment')}"
+        )
+        name = "the upload"
+        yield Step(name, "begun")
         url = await _upload(client)
-        say(f"ok  {step}: a picture of {_SIZE} x {_SIZE} pixels went there and came back the same")
-        step = "the run"
+        yield Step(name, "ok", f"a picture of {_SIZE} x {_SIZE} pixels went there and came back the same")
+        name = "the run"
         deployment = await _choose(client, deployments, deployment_id)
         if deployment is None:
-            say("--  the run: not tried, as it may cost money here. Name one with outpost doctor --deployment ID")
-            say("The connection and the upload work.")
-            return True
-        run = await _run(client, deployment, url)
-        say(f"ok  {step}: {run.id} ended with {run.status.value} and {len(run.outputs)} outputs")
+            yield Step(name, "skipped", "not tried, as it may cost money here")
+            yield Step("the end", "ok", "The connection and the upload work.")
+            return
+        yield Step(name, "begun")
+        run = await _run(client, deployment, url, on_progress)
+        yield Step(name, "ok", f"{run.id} ended with {run.status.value} and {_told(len(run.outputs), 'output')}")
     except OutpostError as error:
-        say(f"--  {step} does not work: {error}")
-        return False
+        yield Step(name, "failed", f"{name} does not work: {error}")
+        yield Step("the end", "failed", f"{name[0].upper()}{name[1:]} does not work: {error}")
+        return
     down = await _machines_in_trouble(client)
     for machine in down:
-        say(f"--  the machine {machine.name!r} takes no runs: {machine.status_reason or 'it does not say why'}")
-    say("Everything else works." if down else "Everything works.")
-    return True
+        reason = machine.status_reason or "it does not say why"
+        yield Step("the machines", "failed", f"the machine {machine.name!r} takes no runs: {reason}")
+    yield Step("the end", "ok", "Everything else works." if down else "Everything works.")
+
+
+def _told(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 async def _machines_in_trouble(client: Client) -> list[Machine]:
@@ -72,7 +118,7 @@ async def _choose(client: Client, deployments: Sequence[Deployment], deployment_
     return None
 
 
-async def _run(client: Client, deployment: Deployment, url: str) -> Run:
+async def _run(client: Client, deployment: Deployment, url: str, on_progress: Progress | None) -> Run:
     inputs: dict[str, str] = {}
     for each in declared_inputs(deployment) or ():
         if kind_of(each) is InputKind.IMAGE:
@@ -81,10 +127,9 @@ async def _run(client: Client, deployment: Deployment, url: str) -> Run:
             raise InvalidInput(
                 f"The deployment needs a value for {each.input_id!r} ({kind_of(each).value}); name another one"
             )
-    with Bar("running") as bar:
 
-        def show(event: RunEvent) -> None:
-            if isinstance(event, LiveStatus):
-                bar.show(event.progress, event.text)
+    def show(event: RunEvent) -> None:
+        if on_progress and isinstance(event, LiveStatus):
+            on_progress(event.progress, event.text)
 
-        return await client.runs.execute(deployment, inputs, on_event=show, deadline=DEADLINE_SECONDS)
+    return await client.runs.execute(deployment, inputs, on_event=show, deadline=DEADLINE_SECONDS)

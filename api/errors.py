@@ -1,9 +1,10 @@
 """Every error this package raises on purpose. The server raises the same classes that the client gets back.
 
 OutpostError
-├── ConfigurationError        no connection is set up, or the stored one cannot be used
+├── ConfigurationError        something is not set up, or what is stored of it cannot be used
+│   └── NoConnection          no platform is set up at all
 ├── InvalidInput              a value was refused before anything was sent; names the input
-│   └── UnsupportedMedia      bytes or a tensor that cannot be read as, or written as, an image
+│   └── UnsupportedMedia      bytes or a value that cannot be read as, or written as, their media
 ├── NotSupported              this platform cannot do that; the message says what to do instead
 ├── ConnectionFailed          the platform could not be reached, or went away in the middle of an answer
 ├── TransferError             a file did not arrive whole
@@ -51,14 +52,26 @@ _MAX_LOOKED_AT = 50 * MAX_QUOTED
 class OutpostError(Exception):
     """Base of every error that this package raises on purpose."""
 
+    # ComfyUI names modules by their files, and keeps an error's full name in its history, which is no place for a path.
+    __module__ = "comfyui_outpost.api.errors"
+
+    def __init_subclass__(cls) -> None:
+        cls.__module__ = OutpostError.__module__
+
     code: ClassVar[str] = "error"
     """Stable name of the kind of error, for programs; `detail` is for people and may change."""
 
 
 class ConfigurationError(OutpostError):
-    """No connection is set up, or the stored one cannot be used."""
+    """Something that has to be set up is not, or what is stored of it cannot be used."""
 
     code = "configuration"
+
+
+class NoConnection(ConfigurationError):
+    """No platform is set up at all."""
+
+    code = "no_connection"
 
 
 class InvalidInput(OutpostError):
@@ -72,7 +85,7 @@ class InvalidInput(OutpostError):
 
 
 class UnsupportedMedia(InvalidInput):
-    """Bytes or a tensor that cannot be read as, or written as, an image."""
+    """Bytes or a value that cannot be read as, or written as, an image, a sound, a video or another kind of media."""
 
     code = "unsupported_media"
 
@@ -125,6 +138,10 @@ class Problem:
     def __str__(self) -> str:
         return f"{'.'.join(self.path)}: {self.message}" if self.path else self.message
 
+    def in_form(self) -> str:
+        """Without the part of the request that the field is in, of which a person knows nothing."""
+        return str(Problem(self.path[1:], self.message))
+
 
 class ApiError(OutpostError):
     """The platform answered with an error."""
@@ -140,8 +157,11 @@ class ApiError(OutpostError):
         retry_after: float | None = None,
         status: int | None = None,
         run_id: str | None = None,
+        reason: str = "",
     ) -> None:
         super().__init__(message)
+        self.reason = reason or message
+        """What is wrong, for somebody who has filled in a form and made no request."""
         self.problems = tuple(problems)
         self.retry_after = retry_after
         self.run_id = run_id
@@ -311,9 +331,12 @@ def from_response(
     if status == 500:
         status, detail = _meaning_of_500(detail)
     run_id = data.get("run_id") if is_object(data) else None
+    # Words of the platform itself, and not of a proxy in front of it, of which one has to know what they answer.
+    is_platforms = is_object(data) and status in _BY_STATUS
     error = _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
     return error(
         f"{quote(detail) or 'no reason was given'} ({method} {path} answered {status})",
+        reason=quote("; ".join(problem.in_form() for problem in problems) or detail) if is_platforms else "",
         problems=problems,
         retry_after=_seconds((headers or {}).get("retry-after")),
         status=status,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -173,11 +174,8 @@ class Unknown:
     data: Any = None
 
 
-RunEvent = (
-    Phase
-    | Accepted
-    | Rejected
-    | ExecutionStarted
+_Named = (
+    ExecutionStarted
     | ExecutionCached
     | NodeStarted
     | NodeProgress
@@ -190,9 +188,8 @@ RunEvent = (
     | ExecutionSucceeded
     | ExecutionInterrupted
     | StatusChanged
-    | LogLine
-    | Unknown
 )
+RunEvent = _Named | Phase | Accepted | Rejected | LogLine | Unknown
 
 PHASES = ("queuing", "function_call_id", "gpu_ready", "gpu_event_id", "comfyui_api_ready", "comfyui_ready")
 
@@ -201,29 +198,33 @@ def decode(message: str, data: str) -> RunEvent:
     """The event in one server-sent event with name `message`. Never fails: what makes no sense is `Unknown`."""
     try:
         payload: Any = json.loads(data)
-    except ValueError:
+        if not is_object(payload):
+            return Unknown(message, payload)
+        if message == "log_update":
+            return LogLine(_text(payload.get("logs", "")), payload.get("timestamp"))
+    except _NONSENSE:
         return Unknown(message, data)
-    if not is_object(payload):
-        return Unknown(message, payload)
-    if message == "log_update":
-        return LogLine(str(payload.get("logs", "")), payload.get("timestamp"))
     return decode_payload(payload)
 
 
 def decode_payload(payload: Payload) -> RunEvent:
-    """The event in the JSON of an `event_update`."""
+    """The event in the JSON of an `event_update`. Never fails, as `decode`."""
     name, data = payload.get("event"), payload.get("data")
-    if name is None:
-        return _decode_unnamed(payload)
-    if name in PHASES:
-        return Phase(name, data)
-    reader = _READERS.get(name) if isinstance(name, str) else None
-    if reader is None or not is_object(data):
-        return Unknown(name if isinstance(name, str) else None, data)
     try:
-        return reader(data)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return Unknown(name, data)
+        if name is None:
+            return _decode_unnamed(payload)
+        if name in PHASES:
+            return Phase(name, data)
+        reader = _READERS.get(name) if isinstance(name, str) else None
+        if reader and is_object(data) and isinstance(data["prompt_id"], str):
+            return reader(data)
+    except _NONSENSE:
+        pass
+    return Unknown(name if isinstance(name, str) else None, payload if name is None else data)
+
+
+_NONSENSE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What reading raises when values have another type, size or depth than they should."""
 
 
 def _decode_unnamed(payload: Payload) -> RunEvent:
@@ -232,15 +233,35 @@ def _decode_unnamed(payload: Payload) -> RunEvent:
     node_errors = node_errors if is_object(node_errors) else {}
     if isinstance(run_id, str):
         number = payload.get("number")
-        return Accepted(run_id, int(number) if isinstance(number, (int, float)) else 0)
+        return Accepted(run_id, int(number) if isinstance(number, int | float) and abs(number) < _MAX_NUMBER else 0)
     if is_object(error):
-        words = [str(error[key]) for key in ("message", "details") if error.get(key)]
-        return Rejected(Failure(message=" ".join(words), exception_type=error.get("type")), node_errors)
+        words = [_text(error[key]) for key in ("message", "details") if error.get(key)]
+        return Rejected(Failure(message=" ".join(words), exception_type=_id(error.get("type"))), node_errors)
     return Unknown(None, payload)
 
 
+_MAX_NUMBER = 2**63
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number
+
+
+def _text(value: Any) -> str:
+    """A text that can be sent on: JSON can hold halves of characters, which UTF-8 cannot."""
+    return str(value).encode(errors="replace").decode()
+
+
 def _id(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else _text(value)
+
+
+def _output(data: Payload) -> Payload:
+    output = data.get("output")
+    return output if is_object(output) else {}
 
 
 def _nodes_progress(data: Payload) -> NodesProgress:
@@ -248,8 +269,9 @@ def _nodes_progress(data: Payload) -> NodesProgress:
     return NodesProgress(data["prompt_id"], {key: _share(node["value"], node["max"]) for key, node in nodes.items()})
 
 
-def _share(value: float, maximum: float) -> float:
-    return min(1.0, value / maximum) if maximum else 0.0
+def _share(value: Any, maximum: Any) -> float:
+    done, whole = _number(value), _number(maximum)
+    return min(1.0, max(0.0, done / whole)) if whole else 0.0
 
 
 def _preview_image(data: Payload) -> PreviewImage:
@@ -259,24 +281,28 @@ def _preview_image(data: Payload) -> PreviewImage:
 
 def _failed(data: Payload) -> ExecutionFailed:
     failure = Failure(
-        message=str(data.get("exception_message", "")).strip(),
+        message=_text(data.get("exception_message", "")).strip(),
         node_id=_id(data.get("node_id")),
-        node_class=data.get("node_type"),
-        exception_type=data.get("exception_type"),
+        node_class=_id(data.get("node_type")),
+        exception_type=_id(data.get("exception_type")),
     )
     return ExecutionFailed(data["prompt_id"], failure)
 
 
+def _live_status(data: Payload) -> LiveStatus:
+    return LiveStatus(data["prompt_id"], _text(data.get("live_status") or ""), _number(data.get("progress") or 0))
+
+
 _READERS: dict[str, Callable[[Payload], RunEvent]] = {
     "execution_start": lambda d: ExecutionStarted(d["prompt_id"]),
-    "execution_cached": lambda d: ExecutionCached(d["prompt_id"], tuple(map(str, d["nodes"]))),
+    "execution_cached": lambda d: ExecutionCached(d["prompt_id"], tuple(map(_text, d["nodes"]))),
     "executing": lambda d: NodeStarted(d["prompt_id"], _id(d["node"])),
-    "progress": lambda d: NodeProgress(d["prompt_id"], _id(d.get("node")), float(d["value"]), float(d["max"])),
+    "progress": lambda d: NodeProgress(d["prompt_id"], _id(d.get("node")), _number(d["value"]), _number(d["max"])),
     "progress_state": _nodes_progress,
     "preview_image": _preview_image,
-    "live_status": lambda d: LiveStatus(d["prompt_id"], d.get("live_status") or "", float(d.get("progress") or 0)),
-    "executed": lambda d: NodeExecuted(d["prompt_id"], str(d["node"]), d.get("output") or {}),
-    "output_ready": lambda d: OutputReady(d["prompt_id"], str(d["node"]), d.get("output") or {}),
+    "live_status": _live_status,
+    "executed": lambda d: NodeExecuted(d["prompt_id"], _text(d["node"]), _output(d)),
+    "output_ready": lambda d: OutputReady(d["prompt_id"], _text(d["node"]), _output(d)),
     "execution_error": _failed,
     "execution_success": lambda d: ExecutionSucceeded(d["prompt_id"]),
     "execution_interrupted": lambda d: ExecutionInterrupted(d["prompt_id"], _id(d.get("node_id"))),
@@ -310,23 +336,6 @@ def encode(event: RunEvent) -> tuple[str, Payload]:
         case _:
             name, data = _encode_named(event)
             return "event_update", {"event": name, "data": {**data, "prompt_id": event.run_id}}
-
-
-_Named = (
-    ExecutionStarted
-    | ExecutionCached
-    | NodeStarted
-    | NodeProgress
-    | NodesProgress
-    | PreviewImage
-    | LiveStatus
-    | NodeExecuted
-    | OutputReady
-    | ExecutionFailed
-    | ExecutionSucceeded
-    | ExecutionInterrupted
-    | StatusChanged
-)
 
 
 def _encode_named(event: _Named) -> tuple[str, Payload]:

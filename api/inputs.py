@@ -1,4 +1,4 @@
-"""What a graph asks for and gives: its External input nodes, its outputs, and the check of values against them.
+"""What a graph asks for: its External input nodes or open widgets, and the check of values against them.
 
 A deployment's inputs are the nodes of its graph whose class name starts with `ComfyUIDeployExternal`. The hosted
 platform lists them as `input_types`, but leaves some classes out and does not tell which ones a run cannot do without,
@@ -8,6 +8,7 @@ so both sides read the graph itself where they have it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from .errors import InvalidInput, quote
-from .models import Deployment, DeploymentInput, DeploymentOutput, Graph
+from .models import Deployment, DeploymentInput, Graph
 from .shapes import is_array, is_object
 
 PREFIX = "ComfyUIDeployExternal"
@@ -25,6 +26,9 @@ MAX_WIDGETS = 500
 """Most open widgets that are listed as inputs; any can be set."""
 MAX_BATCH = 1000
 """Most files in the value of one input."""
+
+
+_A_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class InputKind(str, Enum):
@@ -46,12 +50,12 @@ class InputKind(str, Enum):
 class _External:
     kind: InputKind
     default_fields: tuple[str, ...] = ("default_value",)
-    """The node's own inputs that hold a value to fall back on."""
+    """The node's own inputs that hold a value to fall back on; the value of a run goes into the first."""
     is_required: bool = False
     """Whether a run cannot start without a value when there is nothing to fall back on."""
 
 
-_LINKED_IMAGE = _External(InputKind.IMAGE, ("default_value", "default_value_url"), is_required=True)
+_LINKED_IMAGE = _External(InputKind.IMAGE, ("default_value_url", "default_value"), is_required=True)
 
 EXTERNAL_CLASSES: dict[str, _External] = {
     f"{PREFIX}Text": _External(InputKind.TEXT),
@@ -60,10 +64,12 @@ EXTERNAL_CLASSES: dict[str, _External] = {
     f"{PREFIX}Image": _LINKED_IMAGE,
     f"{PREFIX}ImageAlpha": _LINKED_IMAGE,
     f"{PREFIX}ImageBatch": _External(InputKind.IMAGE_BATCH, ("images", "default_value"), is_required=True),
-    f"{PREFIX}Video": _External(InputKind.FILE, ("default_value", "default_value_url"), is_required=True),
+    f"{PREFIX}Video": _External(
+        InputKind.FILE, ("default_value_url", "default_video", "default_value"), is_required=True
+    ),
     f"{PREFIX}Vid": _External(InputKind.FILE, ("default_value", "default_video"), is_required=True),
     f"{PREFIX}Audio": _External(InputKind.FILE, ("audio_file", "default_value"), is_required=True),
-    f"{PREFIX}EXR": _External(InputKind.FILE, ("exr_file", "default_value"), is_required=True),
+    f"{PREFIX}EXR": _External(InputKind.FILE, ("exr_file", "default_image", "default_value"), is_required=True),
     f"{PREFIX}File": _External(InputKind.FILE, ("file_url", "default_value"), is_required=True),
     f"{PREFIX}Number": _External(InputKind.FLOAT),
     f"{PREFIX}NumberInt": _External(InputKind.INTEGER),
@@ -74,7 +80,7 @@ EXTERNAL_CLASSES: dict[str, _External] = {
     f"{PREFIX}Seed": _External(InputKind.INTEGER),
     f"{PREFIX}Lora": _External(InputKind.TEXT, ("lora_url", "default_value", "default_lora_name")),
     f"{PREFIX}Checkpoint": _External(InputKind.TEXT, ("default_value", "default_value_url")),
-    f"{PREFIX}FaceModel": _External(InputKind.TEXT, ("face_model_url", "default_value")),
+    f"{PREFIX}FaceModel": _External(InputKind.TEXT, ("face_model_url", "default_face_model_name", "default_value")),
 }
 _OTHER = _External(InputKind.TEXT)
 
@@ -154,17 +160,6 @@ def external_inputs(workflow_api: Graph) -> list[DeploymentInput]:
     return list(declared.values())
 
 
-def outputs_of(workflow_api: Graph) -> list[DeploymentOutput]:
-    """The outputs that a graph names with an `output_id`."""
-    found: list[DeploymentOutput] = []
-    for node_id, node in workflow_api.items():
-        class_type, fields = _node(node)
-        output_id = fields.get("output_id")
-        if isinstance(output_id, str) and output_id:
-            found.append(DeploymentOutput(output_id=output_id, class_type=class_type, node_id=node_id))
-    return found
-
-
 def declared_inputs(deployment: Deployment) -> list[DeploymentInput] | None:
     """The inputs of a deployment, from its graph when the platform tells it; None when it tells nothing at all."""
     if deployment.version and deployment.version.workflow_api:
@@ -208,7 +203,7 @@ def _node(node: Any) -> tuple[str, Mapping[str, Any]]:
 def _widgets(node: Any) -> dict[str, Any]:
     """The inputs of a node that hold a value of their own; none for an External one, which has an id for its value."""
     class_type, fields = _node(node)
-    if class_type.startswith(PREFIX):
+    if not class_type or class_type.startswith(PREFIX):
         return {}
     return {
         name: value for name, value in fields.items() if name != "output_id" and isinstance(value, (str, int, float))
@@ -243,6 +238,14 @@ def _declared(class_type: str, input_id: str, fields: Mapping[str, Any]) -> Depl
 def is_link(value: Any) -> bool:
     """Whether a node's input is connected to another node: `[node_id, output_index]`."""
     return is_array(value) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
+
+
+def holds_number(input_id: str) -> bool:
+    """Whether a number stands where the id of an input belongs: the hosted platform puts values there.
+
+    The nodes of numbers have no other place for it.
+    """
+    return _A_NUMBER.fullmatch(input_id.strip()) is not None
 
 
 def _has_value(value: Any) -> bool:

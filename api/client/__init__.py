@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..account_events import AccountEvent
 from ..errors import NotFound
 from ..models import Health, Workflow
 from ..settings import Connection
@@ -18,6 +20,7 @@ from .deployments import Deployments
 from .files import Files
 from .http import Wire
 from .keys import Keys
+from .listening import listen
 from .machines import Machines
 from .platform import Platform, Sleep, Timeouts
 from .runs import Runs
@@ -59,6 +62,25 @@ class Client:
         self.keys = Keys(platform)
         self.runs = Runs(platform, machines=self.machines, sleep=sleep, clock=clock)
 
+    async def is_outpost(self) -> bool:
+        """Whether the platform is a server of this package, which can do more than the hosted one."""
+        return await self._platform.knows_outpost()
+
+    async def events(
+        self, *, previews: bool = False, last_event_id: str | None = None
+    ) -> AsyncGenerator[AccountEvent, None]:
+        """What changes for the owner of the key, by whomever: runs, machines, and what is made, changed or deleted.
+
+        It never ends by itself. A connection that breaks is told by `StreamBroken`, and made anew, ever again; then
+        `StreamBegun` says whether everything was told that has happened meanwhile, progress aside. `previews` are of
+        runs that were submitted with `preview_images`. To be closed by the caller.
+
+        Raises NotSupported on the hosted platform, and ApiError when the key is good for nothing any more.
+        """
+        async with aclosing(listen(self._platform, previews=previews, last_event_id=last_event_id)) as events:
+            async for event in events:
+                yield event
+
     async def health(self) -> Health:
         """Whether the platform is there; raises ConnectionFailed or ServerError when it is not.
 
@@ -76,4 +98,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._wire.aclose()
+        try:
+            await self.workflows.aclose()
+        finally:
+            await self._wire.aclose()

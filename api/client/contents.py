@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 
+URL_MARGIN = timedelta(minutes=10)
+"""How long a URL must still work when it is handed out: a run may wait before it reads its inputs."""
+
 
 @dataclass(frozen=True)
 class Uploaded:
@@ -55,11 +58,11 @@ class ContentCache:
         self,
         *,
         size: int = 1024,
-        margin: timedelta = timedelta(minutes=10),
+        margin: timedelta = URL_MARGIN,
         lifetime: timedelta = timedelta(hours=24),
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`margin` is how long a URL must still work when it is handed out: a run may wait before it reads its inputs.
+        """`margin` is how long a URL must still work when it is handed out.
 
         `lifetime` is for URLs of which nothing is known.
         """
@@ -98,11 +101,15 @@ class ContentCache:
             self._finish(key, own, stored)
 
     def forget(self, connection_id: str, url: str) -> None:
-        """Upload the content behind this URL again the next time: the URL turned out not to work."""
+        """Upload the content behind this URL again the next time: the URL turned out not to work, however signed."""
         with self._lock:
-            stale = [key for key, (file, _) in self._files.items() if key[0] == connection_id and file.url == url]
-            for key in stale:
+            for key in self._keys_of(connection_id, url):
                 del self._files[key]
+
+    def knows(self, connection_id: str, url: str) -> bool:
+        """Whether this URL, however signed, is that of a content that has been uploaded and not been forgotten."""
+        with self._lock:
+            return bool(self._keys_of(connection_id, url))
 
     def form(self, connection_id: str) -> UploadForm | None:
         """How this platform takes files, if that was found out already."""
@@ -113,6 +120,14 @@ class ContentCache:
         """Remember how this platform takes files."""
         with self._lock:
             self._forms[connection_id] = form
+
+    def _keys_of(self, connection_id: str, url: str) -> list[_Key]:
+        place = _without_signature(url)
+        return [
+            key
+            for key, (file, _) in self._files.items()
+            if key[0] == connection_id and _without_signature(file.url) == place
+        ]
 
     def _known(self, key: _Key) -> Uploaded | None:
         file, valid_until = self._files.get(key, (None, None))
@@ -131,3 +146,8 @@ class ContentCache:
                 while len(self._files) > self._size:
                     self._files.popitem(last=False)
         own.set_result(stored)
+
+
+def _without_signature(url: str) -> str:
+    """What stays the same when a URL is signed anew."""
+    return url.partition("?")[0]

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
+
+from pydantic import Field
 
 from ..errors import Conflict, NotFound, ServerError
-from ..models import Deployment
+from ..models import DeployedVersion, Deployment, DeploymentInput, DeploymentOutput, Graph, WorkflowVersion
 from .changes import UNCHANGED, Unchanged, changes, given
-from .pages import read_pages, unique
+from .pages import PAGE, read_pages, unique
 from .platform import Platform, checked_id
 
 # Inside of the class `list` is its method.
 DeploymentList = list[Deployment]
+HistoryList = list[DeployedVersion]
+
+_OUTPOST_PAGE = 1000
+"""Rows that are asked for at a time where they come without their graphs."""
+_NEVER_READ = "-"
+
+
+class _ListedVersion(WorkflowVersion):
+    workflow: Graph | None = Field(default=None, validation_alias=_NEVER_READ)
+    workflow_api: Graph | None = Field(default=None, validation_alias=_NEVER_READ)
+
+
+class _Listed(Deployment):
+    """A row of a list. The hosted platform puts both graphs into each, which may be megabytes: they are passed over."""
+
+    # Records are frozen, which pyright does not see: nobody puts another version in its place.
+    version: _ListedVersion | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    input_types: list[DeploymentInput] | None = Field(default=None, validation_alias=_NEVER_READ)
+    output_types: list[DeploymentOutput] | None = Field(default=None, validation_alias=_NEVER_READ)
 
 
 class Deployments:
@@ -34,7 +56,7 @@ class Deployments:
             ) from error
 
     async def list(self, environment: str | None = None, *, is_fluid: bool | None = None) -> DeploymentList:
-        """All deployments, of one environment if it is given.
+        """All deployments without their graphs, inputs and outputs, of one environment if it is given.
 
         `is_fluid` picks those on machines that are started when a run needs them, or those on others.
         """
@@ -57,12 +79,14 @@ class Deployments:
         concurrency_limit: int | None = None,
         retry_elsewhere: bool | None = None,
         check_machine: bool | None = None,
+        idempotency_key: str | None = None,
     ) -> Deployment:
         """Make a deployment, or change the one of the same workflow and environment.
 
         Times are in seconds. The hosted platform keeps no names of deployments. Raises NotFound for a workflow, version
         or machine that does not exist, Unprocessable for a graph whose nodes and models the machine lacks unless
-        `check_machine` is False, and NotSupported for what only our own server has.
+        `check_machine` is False, and NotSupported for what only our own server has. The same
+        `idempotency_key` does it once.
         """
         own = given(queue_timeout=queue_timeout, retry_elsewhere=retry_elsewhere, check_machine=check_machine)
         await self._require_outpost_for(own)
@@ -75,7 +99,9 @@ class Deployments:
             "machine_id": checked_id(machine_id),
             "environment": environment,
         }
-        made = await self._platform.post("/deployment", Deployment, json=body | given(name=name) | limits | own)
+        body |= given(name=name) | limits | own
+        key = idempotency_key or str(uuid4())
+        made = await self._platform.post("/deployment", Deployment, json=body, idempotency_key=key)
         if limits and not self._platform.is_outpost:
             # The hosted platform takes limits only as a change.
             return await self._patch(made.id, limits)
@@ -116,6 +142,14 @@ class Deployments:
                 instead="Create another deployment.",
             )
         return await self._patch(deployment_id, body | limits | own)
+
+    async def history(self, deployment_id: str) -> HistoryList:
+        """What a deployment has run, the newest first. Raises NotFound; NotSupported on the hosted platform."""
+        deployment_id = checked_id(deployment_id)
+        await self._platform.require_outpost(
+            "tell what a deployment has run before", instead="Choose among all versions of its workflow."
+        )
+        return await self._platform.get(f"/deployment/{deployment_id}/history", HistoryList)
 
     async def delete(self, deployment_id: str) -> None:
         """Delete a deployment. Raises NotFound; Conflict for one that the hosted platform keeps, which are most."""
@@ -161,9 +195,9 @@ class Deployments:
     async def _list(self, environment: str | None, is_fluid: bool | None) -> DeploymentList:
         async def page(offset: int, size: int) -> list[Deployment]:
             params = {"environment": environment, "is_fluid": is_fluid, "page_size": size, "offset": offset}
-            return await self._platform.get("/deployments", list[Deployment], params=params)
+            return [*await self._platform.get("/deployments", list[_Listed], params=params)]
 
-        return await read_pages(page)
+        return await read_pages(page, page_size=lambda: _OUTPOST_PAGE if self._platform.is_outpost else PAGE)
 
     async def _require_outpost_for(self, settings: dict[str, Any]) -> None:
         if settings:

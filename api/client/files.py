@@ -6,7 +6,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from ..errors import ApiError, BadRequest, NotFound, Unprocessable, UrlExpired
+from ..errors import (
+    ApiError,
+    BadRequest,
+    NotFound,
+    SizeLimitExceeded,
+    TransferError,
+    Unprocessable,
+    UrlExpired,
+)
 from ..models import StoredFile, UploadedFile, UploadRequest, UploadTicket
 from .changes import given
 from .contents import ContentCache, Uploaded, UploadForm
@@ -46,11 +54,12 @@ class Files:
         return stored
 
     async def upload_once(
-        self, digest: bytes | str, make: Callable[[], Awaitable[bytes]], *, content_type: str, name: str
+        self, digest: bytes | str, make: Callable[[], Awaitable[bytes | Path]], *, content_type: str, name: str
     ) -> Uploaded:
         """The file with this digest, uploaded only if no client of the same content cache has done so before.
 
-        `make` gives the bytes and is called only for an upload.
+        `make` gives the bytes, or a local file, and is called only for an upload. The same pixels in another format are
+        another content: the digest has to tell them apart.
         """
 
         async def upload() -> Uploaded:
@@ -63,16 +72,33 @@ class Files:
         """Upload the content behind this URL again the next time: a machine could not read it."""
         self._contents.forget(self._connection_id, url)
 
+    def knows(self, url: str) -> bool:
+        """Whether this URL is that of an upload with the same content cache which has not been forgotten."""
+        return self._contents.knows(self._connection_id, url)
+
+    async def is_there(self, url: str) -> bool:
+        """Whether something can be read behind a URL. Its content is not fetched where its size is announced."""
+        try:
+            await self._transfers.get(url, max_bytes=0)
+        except SizeLimitExceeded:
+            return True
+        except TransferError:
+            return False
+        return True
+
     async def download(self, url: str, *, max_bytes: int) -> bytes:
         """The bytes behind a URL. Raises SizeLimitExceeded, UrlExpired, TransferError."""
         return await self._transfers.get(url, max_bytes=max_bytes)
 
-    async def download_to(self, url: str, path: Path, *, max_bytes: int) -> int:
+    async def download_to(
+        self, url: str, path: Path, *, max_bytes: int, on_size: Callable[[int], Awaitable[None]] | None = None
+    ) -> int:
         """Write what is behind a URL to a file, which appears only when it is whole; returns its size in bytes.
 
+        `on_size` is awaited before the first byte is written, with how many there will be at most.
         Raises SizeLimitExceeded, UrlExpired, TransferError.
         """
-        return await self._transfers.get_to(url, path, max_bytes=max_bytes)
+        return await self._transfers.get_to(url, path, max_bytes=max_bytes, on_size=on_size)
 
     async def get(self, file_id: str) -> StoredFile:
         """A file, with a URL that works for a while. Raises NotFound; NotSupported on the hosted platform."""

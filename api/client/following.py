@@ -36,11 +36,13 @@ MAX_SUBMISSIONS = 3
 """Of the same run with the same idempotency key, to a server of this package."""
 MAX_RESUMES = 2
 """In a row that bring no new event."""
+MAX_CANCELS = 3
+"""Of the same run, while the platform fails."""
 POLL_FACTOR = 1.5
 
 
 class Following:
-    """One run of a deployment. It is submitted once, whatever happens to the connection."""
+    """One run of a deployment, submitted once whatever happens to the connection; one with a `run_id` was before."""
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Following:
         on_event: OnEvent,
         sleep: Sleep,
         clock: Callable[[], float],
+        run_id: str | None = None,
     ) -> None:
         self._platform = platform
         self._timeouts = platform.timeouts
@@ -67,34 +70,39 @@ class Following:
         self._is_streaming = False
         self.refusal: BaseException | None = None
         """What `on_event` raised, if it did."""
+        if run_id:
+            self._identify(run_id)
 
     async def to_end(self) -> Run:
         """The successful run with its outputs; raises RunError, ApiError, ConnectionFailed."""
-        if self._is_queued:
+        if self._heard.run_id:
+            await self._platform.knows_outpost()
+            await self._resume()
+        elif self._is_queued:
             await self._queue()
         else:
             await self._submit()
             await self._resume()
         if not self._heard.run_id:
-            raise failed(None, self._heard.failure) if self._heard.failure else self._lost("its id was never told")
+            raise failed(None, self._heard.failure) if self._heard.failure else lost("its id was never told")
         return await self._poll(self._heard.run_id)
 
     async def withdraw(self, following: asyncio.Task[Run]) -> None:
         """Cancel exactly this run. `following` is the task in `to_end`, to be ended by the caller afterwards."""
-        if not self._heard.run_id and self._platform.is_outpost is not False:
+        if not self._heard.run_id and (self._is_queued or self._platform.is_outpost is not False):
             await asyncio.wait(
                 {following, self._identified},
                 timeout=self._timeouts.identify,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         run_id = self._heard.run_id
-        if not self._platform.is_outpost and (self._is_streaming or not run_id):
+        if not self._platform.is_outpost and (self._is_streaming or not (run_id or self._is_queued)):
             return  # Closing its stream is what cancels a run on the hosted platform.
         if not run_id:
             log.warning("a run was given up before its id was known; it may go on")
             return
         try:
-            await self._platform.post(f"/run/{run_id}/cancel", CancelResult)
+            await cancel(self._platform, run_id)
             log.info("cancelled run %s", run_id)
         except OutpostError as error:
             log.warning("run %s goes on, because it could not be cancelled: %s", run_id, error)
@@ -111,7 +119,7 @@ class Following:
         try:
             queued = await self._platform.post("/run/deployment/queue", RunQueued, json=self._request)
         except ConnectionFailed as error:
-            raise (self._lost(str(error)) if error.was_sent else error) from error
+            raise (lost(str(error)) if error.was_sent else error) from error
         self._identify(queued.run_id)
 
     async def _submit(self) -> None:
@@ -125,7 +133,7 @@ class Following:
                     raise
                 is_last = attempt == MAX_SUBMISSIONS or not self._platform.is_outpost
                 if not self._heard.run_id and is_last:
-                    raise self._lost(str(error)) from error
+                    raise lost(str(error)) from error
             if self._heard.run_id or not self._platform.is_outpost:
                 return
             await self._platform.pause(attempt)
@@ -224,9 +232,9 @@ class Following:
         except (ServerError, RateLimited):
             raise
         except NotFound as error:
-            raise self._lost("the platform does not know it any more", run_id=run_id) from error
+            raise lost("the platform does not know it any more", run_id=run_id) from error
         except ApiError as error:
-            raise self._lost(f"it cannot be read any more: {error}", run_id=run_id) from error
+            raise lost(f"it cannot be read any more: {error}", run_id=run_id) from error
         for event in self._heard.news(run):
             self._hear(event)
         return run
@@ -254,14 +262,6 @@ class Following:
         if not self._identified.done():
             self._identified.set_result(None)
 
-    def _lost(self, why: str, *, run_id: str | None = None) -> RunLost:
-        name = f"Run {run_id}" if run_id else "The run"
-        return RunLost(
-            f"{name} is lost: {why}. It may still be going on and was not submitted again. "
-            "Look at the platform's list of runs before you start it anew.",
-            run_id=run_id,
-        )
-
     def _unreachable(self, run_id: str, error: OutpostError) -> ConnectionFailed:
         minutes = self._timeouts.unreachable / 60
         return ConnectionFailed(
@@ -274,6 +274,29 @@ def _unwrap(end: Run | OutpostError) -> Run:
     if isinstance(end, OutpostError):
         raise end
     return end
+
+
+def lost(why: str, *, run_id: str | None = None) -> RunLost:
+    """The error for a run that nothing more is heard of."""
+    name = f"Run {run_id}" if run_id else "The run"
+    return RunLost(
+        f"{name} is lost: {why}. It may still be going on and was not submitted again. "
+        "Look at the platform's list of runs before you start it anew.",
+        run_id=run_id,
+    )
+
+
+async def cancel(platform: Platform, run_id: str) -> CancelResult:
+    """Cancel a run. To say so again does nothing twice, so a platform that fails is asked again."""
+    for attempt in range(1, MAX_CANCELS):
+        try:
+            return await platform.post(f"/run/{run_id}/cancel", CancelResult)
+        except (ConnectionFailed, ServerError) as error:
+            if isinstance(error, ConnectionFailed) and not error.was_sent:
+                raise  # that has been tried again already
+            log.debug("run %s was not cancelled at the first try: %s", run_id, error)
+        await platform.pause(attempt)
+    return await platform.post(f"/run/{run_id}/cancel", CancelResult)
 
 
 async def end(task: asyncio.Future[Any]) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from ..errors import ApiError, ConnectionFailed, NotSupported
-from ..models import Failure, Record, Run, RunStatus
+from ..errors import ApiError, ConnectionFailed, NotFound, NotSupported
+from ..models import Failure, Record, Run, RunStatus, Workflow
 from ..shapes import is_array
 from .outcome import failure_in
-from .pages import ReadPage, read_pages
-from .platform import Platform
+from .pages import ReadPage, read_pages, unique
+from .platform import Platform, checked_count
 
 log = logging.getLogger("outpost.runs")
 
+WORKFLOWS = 10
+"""Workflows whose runs are the newest ones, where there is no list of all."""
+WORKFLOWS_AT_ONCE = 4
 NEWEST = 20
 """Runs of a workflow among which one that has just ended is looked for."""
 
@@ -51,6 +57,30 @@ async def list_runs(platform: Platform, wanted: RunFilter, *, limit: int, offset
     if wanted.deployment_id:
         return await read_pages(_runs_of_deployment(platform, wanted), limit=limit, offset=offset)
     raise NotSupported(f"{platform.connection.origin} lists runs only of one workflow or deployment. Name one of them.")
+
+
+async def recent_runs(platform: Platform, *, limit: int) -> list[Run]:
+    """The newest runs of all workflows; on the hosted platform of those that come first in its list."""
+    limit = checked_count(limit, name="limit")
+    if await platform.knows_outpost():
+        return await list_runs(platform, RunFilter(), limit=limit, offset=0)
+    turns = asyncio.Semaphore(WORKFLOWS_AT_ONCE)
+
+    async def newest_of(workflow: Workflow) -> list[Run]:
+        async with turns:
+            try:
+                return await read_pages(_runs_of_workflow(platform, workflow.id), limit=limit)
+            except NotFound:
+                return []  # it has been deleted since
+
+    workflows = await platform.get("/workflows", list[Workflow], params={"limit": WORKFLOWS})
+    found = await asyncio.gather(*map(newest_of, workflows[:WORKFLOWS]))
+    return newest_first(unique([run for runs in found for run in runs]))[:limit]
+
+
+def newest_first(runs: Iterable[Run]) -> list[Run]:
+    """Runs in the order of lists; those of which it is not known when they were made come last."""
+    return sorted(runs, key=lambda run: run.created_at or datetime.min.replace(tzinfo=timezone.utc), reverse=True)
 
 
 async def failure_of(platform: Platform, run: Run) -> Failure | None:

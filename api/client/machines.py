@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import Conflict, PaymentRequired
+from ..errors import Conflict, InvalidInput, PaymentRequired
 from ..models import Graph, Machine, MachineLog, MachineVerdict
-from .changes import given
+from .changes import UNCHANGED, Unchanged, changes, given
 from .pages import contains, read_pages
 from .platform import Platform, checked_id
 
 # Inside of the class `list` is its method.
 MachineList = list[Machine]
 LogList = list[MachineLog]
+NameList = list[str]
+
+_KINDS = {
+    "serverless": ("managed", "comfy-deploy-serverless", "modal-serverless", "runpod-serverless"),
+    "pool": ("pool",),
+}
+"""The types that are changed by another call than those of ComfyUIs which run already."""
+_CHANGEABLE = {
+    "custom": ("name", "endpoint", "auth_token", "concurrency_limit"),
+    "serverless": ("name", "concurrency_limit", "idle_timeout", "keep_warm"),
+    "pool": ("name", "machine_ids"),
+}
 
 
 class Machines:
@@ -104,6 +116,68 @@ class Machines:
             keep_warm=keep_warm,
         )
         return await self._platform.post("/machine/serverless", Machine, json=body)
+
+    async def comfyuis(self) -> NameList:
+        """The names of the ComfyUIs that the server's operator lets it start, for `create_serverless`.
+
+        Raises NotSupported on the hosted platform.
+        """
+        await self._platform.require_outpost("tell which ComfyUIs it starts", instead="It builds any version.")
+        return await self._platform.get("/machines/comfyuis", NameList)
+
+    async def update(
+        self,
+        machine_id: str,
+        *,
+        name: str | None = None,
+        endpoint: str | None = None,
+        auth_token: str | Unchanged | None = UNCHANGED,
+        concurrency_limit: int | None = None,
+        idle_timeout: float | None = None,
+        keep_warm: bool | None = None,
+        machine_ids: Sequence[str] | None = None,
+    ) -> Machine:
+        """Change a machine; what is not named stays. What is at work goes on as it was.
+
+        `endpoint` and `auth_token` are those of a ComfyUI that runs already: None takes its token away, and with
+        another address a token that is kept has to be named again. `idle_timeout` and `keep_warm` are for one that the
+        platform starts, `machine_ids` are all the machines of a pool.
+
+        Raises NotFound, and InvalidInput for what this kind of machine does not have.
+        """
+        machine = await self.get(machine_id)
+        kind = next((kind for kind, types in _KINDS.items() if machine.type in types), "custom")
+        body = given(
+            name=name,
+            endpoint=endpoint,
+            concurrency_limit=concurrency_limit,
+            idle_timeout=idle_timeout,
+            keep_warm=keep_warm,
+            machine_ids=[checked_id(each) for each in machine_ids] if machine_ids is not None else None,
+        ) | changes(auth_token=auth_token)
+        for field in body:
+            if field not in _CHANGEABLE[kind]:
+                raise InvalidInput(f"{machine.name!r} is a machine that has no {field}", input_id=field)
+        if kind == "serverless" and keep_warm is not None and not self._platform.is_outpost:
+            body["keep_warm"] = int(keep_warm)  # the hosted platform wants to know how many
+        return await self._platform.patch(f"/machine/{kind}/{machine.id}", Machine, json=body)
+
+    async def start(self, machine_id: str) -> Machine:
+        """Begin to start a ComfyUI of a machine that the server starts. Runs need none of this: they start it, too.
+
+        How that ends is told in `processes` and `status_reason` of the machine. Raises NotFound, Conflict for a machine
+        of another kind, and NotSupported on the hosted platform.
+        """
+        await self._platform.require_outpost("start a machine", instead="A run starts it.")
+        return await self._platform.post(f"/machine/{checked_id(machine_id)}/start", Machine)
+
+    async def stop(self, machine_id: str, *, force: bool = False) -> Machine:
+        """Stop the ComfyUIs of a machine that the server starts: when their runs have ended, or, forced, at once.
+
+        The next run starts one again. Raises as `start`.
+        """
+        await self._platform.require_outpost("stop a machine", instead="It stops when it has been idle for a while.")
+        return await self._platform.post(f"/machine/{checked_id(machine_id)}/stop", Machine, json={"force": force})
 
     async def check(
         self, machine_id: str, workflow_api: Graph | None = None, *, workflow: Graph | None = None

@@ -41,18 +41,24 @@ def unique(rows: list[R]) -> list[R]:
 
 
 async def read_pages(
-    page: ReadPage[R], *, offset: int = 0, limit: int | None = None, keep: Callable[[R], bool] | None = None
+    page: ReadPage[R],
+    *,
+    offset: int = 0,
+    limit: int | None = None,
+    keep: Callable[[R], bool] | None = None,
+    page_size: Callable[[], int] = lambda: PAGE,
 ) -> list[R]:
     """The rows from `offset` on, `limit` at most, without repetitions; with `keep`, counted among those to keep.
 
     Rows may move from page to page while they are read, and a platform may ignore which page it is asked for.
+    `page_size` is asked before each page: what a platform takes may show only in its first answer.
     """
     offset = checked_count(offset, name="offset")
     passed_over = offset if keep else 0
     wanted = None if limit is None else passed_over + checked_count(limit, name="limit")
     position, seen, kept = offset - passed_over, set[str](), list[R]()
     while wanted is None or len(kept) < wanted:
-        size = PAGE if wanted is None or keep else min(PAGE, wanted - len(kept))
+        size = page_size() if wanted is None or keep else min(page_size(), wanted - len(kept))
         rows = await page(position, size)
         fresh = [row for row in unique(rows) if row.id not in seen]
         seen.update(row.id for row in fresh)

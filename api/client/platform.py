@@ -31,6 +31,7 @@ from ..errors import (
 from ..models import Health, canonical_id
 from ..settings import Connection
 from .http import Answer, Body, Message, Wire
+from .redaction import Redaction
 
 log = logging.getLogger("outpost.client")
 
@@ -141,6 +142,7 @@ class Platform:
         self.is_outpost: bool | None = None
         """Whether it is a server of this package, which heeds idempotency keys and resumes streams. None: unknown."""
         self._wire = wire
+        self._redaction = Redaction(connection.api_key)
         self._sleep = sleep
         self._chance = chance
 
@@ -174,13 +176,15 @@ class Platform:
         body: Body | None = None,
         content_type: str = "application/json",
         read: float | None = None,
+        idempotency_key: str | None = None,
     ) -> T:
-        """Do something, once."""
+        """Do something, once: with a key, a server of this package recognises a second sending."""
         if json is not None:
             body = json_body(json)
         headers = {"Content-Type": content_type} if body else {}
-        path = _with_query(path, params)
-        return await self._record("POST", path, kind, headers=headers, body=body, read=read or self.timeouts.submit)
+        headers |= {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        path, read, is_keyed = _with_query(path, params), read or self.timeouts.submit, idempotency_key is not None
+        return await self._record("POST", path, kind, headers=headers, body=body, read=read, is_keyed=is_keyed)
 
     async def patch(self, path: str, kind: type[T], *, json: Mapping[str, Any]) -> T:
         """Change something, once."""
@@ -226,7 +230,7 @@ class Platform:
                 answer = await self._accepted(method, path, stack, headers=sent, body=body, read=read)
                 if not answer.headers.get("content-type", "").startswith("text/event-stream"):
                     raise _wrong_shape(method, path, "an event stream")
-                return answer.messages()
+                return self._redacted(answer.messages())
 
             messages = await self._retrying(open_, method=method, is_keyed=idempotency_key is not None)
             yield await stack.enter_async_context(aclosing(messages))
@@ -240,11 +244,12 @@ class Platform:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         read: float | None = None,
+        is_keyed: bool = False,
     ) -> T:
         async def exchange() -> bytes:
             return await self._exchange(method, path, headers=headers, body=body, read=read or self.timeouts.read)
 
-        data = await self._retrying(exchange, method=method)
+        data = await self._retrying(exchange, method=method, is_keyed=is_keyed)
         try:
             return TypeAdapter(kind).validate_json(data)
         except ValidationError as error:
@@ -265,7 +270,12 @@ class Platform:
         sent = {"Accept": "application/json", **(headers or {})}
         async with AsyncExitStack() as stack:
             answer = await self._accepted(method, path, stack, headers=sent, body=body, read=read)
-            return await answer.read()
+            return self._redaction.of_answer(await answer.read())
+
+    async def _redacted(self, messages: AsyncGenerator[Message, None]) -> AsyncGenerator[Message, None]:
+        async with aclosing(messages):
+            async for message in messages:
+                yield message._replace(data=self._redaction.of_answer(message.data.encode()).decode())
 
     async def _accepted(
         self,
@@ -292,7 +302,7 @@ class Platform:
             return answer
         if 300 <= answer.status < 400:
             raise _redirected(self.connection, answer)
-        reason = await answer.excerpt()
+        reason = self._redaction.of_error(await answer.excerpt())
         await stack.aclose()
         raise from_response(answer.status, reason, method=method, path=path.partition("?")[0], headers=answer.headers)
 

@@ -7,14 +7,15 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 from pydantic import ValidationError
 
-from ..errors import ApiError, Conflict, ConnectionFailed, InvalidInput, NotFound, RunError, RunLost
+from ..errors import ApiError, Conflict, ConnectionFailed, InvalidInput, NotFound, OutpostError, RunError, RunLost
 from ..events import RunEvent, decode
 from ..models import CancelResult, Deployment, InputValue, Run, RunOutput, RunQueued, RunRequest, RunStatus
-from .following import POLL_FACTOR, Following, OnEvent, end
-from .history import RunFilter, failure_of, list_runs
+from .following import POLL_FACTOR, Following, OnEvent, cancel, end, lost
+from .history import RunFilter, failure_of, list_runs, recent_runs
 from .machines import Machines
 from .outcome import error_of
 from .platform import Platform, Sleep, checked_id
@@ -89,15 +90,61 @@ class Runs:
         webhook_intermediate_status: bool = False,
         preview_images: bool = False,
         temporary_files: bool = False,
+        idempotency_key: str | None = None,
     ) -> str:
         """Submit a run and return its id at once.
 
         The platform tells every change of the run's status to the URL `webhook`, and its progress too if that is
         wanted. Previews go to whoever follows the run; they and temporary files are as in `execute`.
+
+        It is never submitted twice: when the answer is lost, a server of this package tells the id to whoever asks
+        again with the same key. Elsewhere, or when it does not answer, RunLost is raised. With the `idempotency_key` of
+        an earlier call a server of this package gives the run of that call.
         """
         body = run_request(deployment_id, inputs, webhook=webhook, is_progress_told=webhook_intermediate_status)
         body |= await self._wishes(preview_images=preview_images, temporary_files=temporary_files)
-        return (await self._platform.post("/run/deployment/queue", RunQueued, json=body)).run_id
+        key = idempotency_key or str(uuid4())
+        was_known = self._platform.is_outpost is not None
+        try:
+            return await self._queued(body, key)
+        except ConnectionFailed as error:
+            if not error.was_sent:
+                raise
+            if was_known or not await self._heeds_keys():
+                raise lost(str(error)) from error
+        try:
+            return await self._queued(body, key)
+        except ConnectionFailed as error:
+            raise lost(str(error)) from error
+
+    async def _queued(self, body: Mapping[str, Any], key: str) -> str:  # what is in the body is the caller's
+        """The id of a run; where the platform heeds keys it has been asked for repeatedly."""
+        return (await self._platform.post("/run/deployment/queue", RunQueued, json=body, idempotency_key=key)).run_id
+
+    async def _heeds_keys(self) -> bool:
+        with suppress(ApiError, ConnectionFailed):
+            return await self._platform.knows_outpost()
+        return False
+
+    async def follow(
+        self, run_id: str, *, on_event: OnEvent = ignore, deadline: float | None = None, cancels: bool = False
+    ) -> Run:
+        """Wait for the end of a run that was submitted before, by whomever: the successful run with its outputs.
+
+        `on_event` is called for every event, also for those that were before, where the platform still has them. With
+        `cancels` the run is cancelled when the caller is, or when `on_event` raises. Raises as `execute`.
+        """
+        following = Following(
+            self._platform,
+            {},
+            is_queued=False,
+            prompt_id=None,
+            on_event=on_event,
+            sleep=self._sleep,
+            clock=self._clock,
+            run_id=checked_id(run_id),
+        )
+        return await self._to_end(following, deadline=deadline, cancels=cancels)
 
     async def sync(
         self,
@@ -165,19 +212,32 @@ class Runs:
         )
         return await list_runs(self._platform, wanted, limit=limit, offset=offset)
 
+    async def recent(self, *, limit: int = 100) -> RunList:
+        """The newest runs of all workflows, newest first.
+
+        The hosted platform has no such list: there they are those of the ten workflows that come first in its list.
+        """
+        return await recent_runs(self._platform, limit=limit)
+
     async def get(self, run_id: str, *, queue_position: bool = True) -> Run:
         """A run as it is now. Raises NotFound."""
         params = {"queue_position": queue_position or None}
         return await self._platform.get(f"/run/{checked_id(run_id)}", Run, params=params)
 
+    async def explained(self, run: Run) -> Run:
+        """The run with why it failed, as far as the platform tells it anywhere: the hosted one does so in lists."""
+        if run.status is not RunStatus.FAILED:
+            return run
+        return run.model_copy(update={"error": await failure_of(self._platform, run)})
+
     async def cancel(self, run_id: str) -> CancelResult:
-        """Cancel one run; again is no error. Raises NotFound.
+        """Cancel one run; again is no error, so it is tried again where the platform fails. Raises NotFound.
 
         Raises Conflict when it has ended otherwise, and for runs that the hosted platform cannot cancel.
         """
         run_id = checked_id(run_id)
         try:
-            return await self._platform.post(f"/run/{run_id}/cancel", CancelResult)
+            return await cancel(self._platform, run_id)
         except NotFound as error:
             if self._platform.is_outpost:
                 raise
@@ -195,8 +255,8 @@ class Runs:
             wishes["preview_images"] = True
         return wishes
 
-    async def _to_end(self, following: Following, *, deadline: float | None) -> Run:
-        """The run that is followed, which is cancelled when the caller is, or does not want it any more."""
+    async def _to_end(self, following: Following, *, deadline: float | None, cancels: bool = True) -> Run:
+        """The run that is followed. With `cancels` it is cancelled when the caller is, or does not want it any more."""
         task = asyncio.ensure_future(following.to_end())
         try:
             await asyncio.wait({task}, timeout=deadline)
@@ -204,7 +264,7 @@ class Runs:
                 return task.result()
             raise following.deadline_exceeded(deadline or 0)
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) or error is following.refusal:
+            if cancels and (not isinstance(error, OutpostError) or error is following.refusal):
                 await _uninterrupted(following.withdraw(task), timeout=self._platform.timeouts.cancel)
             raise
         finally:
@@ -235,8 +295,7 @@ class Runs:
                 )
             await self._sleep(delay)
             delay = min(delay * POLL_FACTOR, timeouts.poll_last)
-        is_failed = run.status is RunStatus.FAILED
-        return error_of(run, await failure_of(self._platform, run) if is_failed else run.error)
+        return error_of(run, (await self.explained(run)).error)
 
     async def _is_classic(self, deployment: Deployment) -> bool:
         """Whether the run must be queued and polled, because the platform cannot stream from its machine."""

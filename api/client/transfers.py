@@ -13,31 +13,40 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qs, urljoin, urlsplit
 
-from ..errors import ConnectionFailed, SizeLimitExceeded, TransferError, UrlExpired
+from ..errors import ConnectionFailed, InvalidInput, SizeLimitExceeded, TransferError, UrlExpired
+from .border import Border
 from .http import Answer, Body, Wire
 from .platform import Platform
 
 CHUNK = 256 * 1024
 MAX_REPEATS = 2
 MAX_REDIRECTS = 3
+REDIRECTS = (301, 302, 303, 307, 308)
 _EXPIRED = (403, 404, 410)
 
 T = TypeVar("T")
 
 
 class Transfers:
-    """Bytes to any store and from it. What breaks is begun anew, twice; then it raises TransferError."""
+    """Bytes to any store and from it. What breaks is begun anew, twice; then it raises TransferError.
 
-    def __init__(self, platform: Platform, *, wire: Wire) -> None:
+    That is also raised for a URL that leads into this computer's network, unless the platform is in there itself.
+    """
+
+    def __init__(self, platform: Platform, *, wire: Wire, border: Border | None = None) -> None:
         self._platform = platform
         self._wire = wire
+        self._border = border or Border(platform.connection.base_url, seconds=platform.timeouts.connect)
 
     async def put(self, url: str, body: Body, *, headers: Mapping[str, str]) -> None:
         """Write to a presigned URL, with exactly the headers that it was signed for. Raises UrlExpired."""
         read = self._platform.timeouts.transfer
 
         async def put() -> None:
-            async with self._wire.exchange("PUT", url, headers=headers, body=body, read=read) as answer:
+            guard = await self._border.guard(url)
+            async with self._wire.exchange(
+                "PUT", url, headers=headers, body=body, read=read, on_connect=guard
+            ) as answer:
                 if not 200 <= answer.status < 300:
                     raise _refusal(answer, "upload")
 
@@ -48,20 +57,25 @@ class Transfers:
 
         async def get() -> bytes:
             async with self._opened(url, max_bytes=max_bytes) as answer:
-                return b"".join([chunk async for chunk in _whole(answer, max_bytes=max_bytes)])
+                return b"".join([chunk async for chunk in whole_body(answer, max_bytes=max_bytes)])
 
         return await self._repeating(get)
 
-    async def get_to(self, url: str, path: Path, *, max_bytes: int) -> int:
+    async def get_to(
+        self, url: str, path: Path, *, max_bytes: int, on_size: Callable[[int], Awaitable[None]] | None = None
+    ) -> int:
         """Write what is behind a URL to a file, which appears only when it is whole; its size in bytes.
 
+        `on_size` is awaited before the first byte is written, with how many there will be at most.
         Raises SizeLimitExceeded, UrlExpired.
         """
         partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
 
         async def get() -> int:
             async with self._opened(url, max_bytes=max_bytes) as answer:
-                return await _write(partial, _whole(answer, max_bytes=max_bytes))
+                if on_size:
+                    await on_size(max_bytes if answer.size is None else answer.size)
+                return await write_chunks(partial, whole_body(answer, max_bytes=max_bytes))
 
         try:
             size = await self._repeating(get)
@@ -74,10 +88,10 @@ class Transfers:
     async def _opened(self, url: str, *, max_bytes: int) -> AsyncGenerator[Answer, None]:
         """The answer to a GET without credentials, after redirects."""
         for _ in range(MAX_REDIRECTS + 1):
-            read = self._platform.timeouts.transfer
-            async with self._wire.exchange("GET", url, headers={"Accept-Encoding": "identity"}, read=read) as answer:
-                if answer.status in (301, 302, 303, 307, 308):
-                    url = urljoin(url, answer.headers.get("location", ""))
+            read, guard = self._platform.timeouts.transfer, await self._border.guard(url)
+            async with self._wire.exchange("GET", url, headers={}, read=read, on_connect=guard) as answer:
+                if answer.status in REDIRECTS:
+                    url = redirected(url, answer.headers.get("location", ""))
                     continue
                 if answer.status != 200:
                     raise _refusal(answer, "download")
@@ -152,7 +166,15 @@ def _named_by_type(name: str, content_type: str) -> str:
     return name + (mimetypes.guess_extension(content_type) or "")
 
 
-async def _whole(answer: Answer, *, max_bytes: int) -> AsyncGenerator[bytes, None]:
+def redirected(url: str, location: str) -> str:
+    """Where an answer leads. Raises InvalidInput when that is no URL."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise InvalidInput("The URL is redirected to something that is no URL") from None
+
+
+async def whole_body(answer: Answer, *, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """The chunks of an answer; raises when they are too many, or fewer than announced."""
     size = 0
     async for chunk in answer.chunks():
@@ -164,7 +186,8 @@ async def _whole(answer: Answer, *, max_bytes: int) -> AsyncGenerator[bytes, Non
         raise _InterruptedError(f"The download ended after {answer.received} of {answer.size} bytes")
 
 
-async def _write(path: Path, chunks: AsyncGenerator[bytes, None]) -> int:
+async def write_chunks(path: Path, chunks: AsyncGenerator[bytes, None]) -> int:
+    """Write what comes to a file, whatever was in it; the number of bytes."""
     size, pending = 0, bytearray()
     file: BinaryIO = await asyncio.to_thread(path.open, "wb")
     with contextlib.closing(file):

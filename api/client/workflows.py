@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal
+from uuid import uuid4
 
 from ..errors import NotFound, ServerError
 from ..models import Graph, Machine, Workflow, WorkflowCreated, WorkflowVersion
 from .changes import UNCHANGED, Unchanged, changes, given
 from .pages import contains, is_pattern, read_pages
 from .platform import Platform, checked_count, checked_id, json_text
+from .unanswered import Unanswered
 
 # Inside of the class `list` is its method.
 WorkflowList = list[Workflow]
 VersionList = list[WorkflowVersion]
+_Graphs = tuple[Graph | None, Graph | None]
+"""The editor's and the executable one."""
+Sort = Literal["updated", "created", "name"]
+"""The newest change first, the newest workflow, or the name that is first in the alphabet."""
+
+_LOOKED_AT = 100
+"""Workflows of a name among which one is looked for whose making was not answered. Pinned ones come first."""
+_VERSIONS_LOOKED_AT = 3
+"""The newest ones, with their graphs, which are large."""
 
 
 class Workflows:
@@ -20,15 +33,20 @@ class Workflows:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
+        self._unanswered = Unanswered(platform)
 
-    async def list(self, search: str | None = None, *, limit: int | None = None, offset: int = 0) -> WorkflowList:
-        """Workflows without their graphs: pinned ones first, then the newest change. All of them, if not `limit`.
+    async def list(
+        self, search: str | None = None, *, sort: Sort = "updated", limit: int | None = None, offset: int = 0
+    ) -> WorkflowList:
+        """Workflows without their graphs, pinned ones first. All of them, if not `limit`.
 
-        `search` is a part of the name; capitals and small letters are the same.
+        `search` is a part of the name; capitals and small letters are the same. The hosted platform knows no `sort`: it
+        has the newest change first.
         """
+        is_sorted = sort != "updated" and await self._platform.knows_outpost()
 
         async def page(offset: int, size: int) -> list[Workflow]:
-            params = {"limit": size, "offset": offset, "search": search}
+            params = {"limit": size, "offset": offset, "search": search, "sort": sort if is_sorted else None}
             return await self._platform.get("/workflows", list[Workflow], params=params)
 
         def is_meant(workflow: Workflow) -> bool:
@@ -51,19 +69,31 @@ class Workflows:
         *,
         workflow_api: Graph,
         description: str | None = None,
+        comment: str | None = None,
         machine_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> WorkflowCreated:
-        """Keep a graph as the first version of a new workflow.
+        """Keep a graph as the first version of a new workflow, with a comment, which the hosted platform leaves out.
 
         With a machine it is also deployed there, in the environment `preview`. Raises NotFound for one that does not
-        exist.
+        exist. With the `idempotency_key` of an earlier call it is that workflow, also while that call is at work. The
+        hosted platform knows no keys: there it is looked for, by its name and graphs and the time when it was made.
         """
         # The hosted platform takes the graphs as texts here.
         body = {"name": name, "workflow_json": json_text(workflow), "workflow_api": json_text(workflow_api)}
         machine = checked_id(machine_id) if machine_id else None
-        created = await self._platform.post(
-            "/workflow", WorkflowCreated, json=body | given(description=description, machine_id=machine)
-        )
+        body |= given(description=description, comment=comment, machine_id=machine)
+        key = idempotency_key or str(uuid4())
+        graphs = workflow, workflow_api
+
+        async def send() -> WorkflowCreated:
+            return await self._platform.post("/workflow", WorkflowCreated, json=body, idempotency_key=key)
+
+        async def find(since: datetime) -> WorkflowCreated | None:
+            found = await self._made(name, lambda each: each.name == name, graphs, since=since)
+            return found and WorkflowCreated(workflow_id=found.id)
+
+        created = await self._unanswered.once(("/workflow", key), send, find=find)
         if created.workflow_version_id:
             return created
         if description:
@@ -107,11 +137,24 @@ class Workflows:
         return updated
 
     async def delete(self, workflow_id: str) -> None:
-        """Delete a workflow; its deployments take no more runs. Raises NotFound."""
+        """Delete a workflow; its deployments take no more runs. `restore` undoes it. Raises NotFound."""
         await self._platform.delete(f"/workflow/{checked_id(workflow_id)}")
 
-    async def clone(self, workflow_id: str, *, name: str | None = None, all_versions: bool = False) -> Workflow:
+    async def restore(self, workflow_id: str) -> Workflow:
+        """Bring back a workflow that was deleted, with its deployments as they were. Raises NotFound."""
+        return await self._patch(checked_id(workflow_id), {"deleted": False})
+
+    async def clone(
+        self,
+        workflow_id: str,
+        *,
+        name: str | None = None,
+        all_versions: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Workflow:
         """A copy with the newest version as version 1, or with all versions. Without a name it is called like it.
+
+        `idempotency_key` is as in `create`.
 
         Raises NotFound; NotSupported for all versions on the hosted platform.
         """
@@ -120,8 +163,26 @@ class Workflows:
             await self._platform.require_outpost(
                 "clone all versions of a workflow", instead="Clone the newest, or read the versions and add them."
             )
-        body = given(name=name, all_versions=all_versions or None)
-        return await self._platform.post(f"/workflow/{workflow_id}/clone", Workflow, json=body)
+        body, path = given(name=name, all_versions=all_versions or None), f"/workflow/{workflow_id}/clone"
+        key = idempotency_key or str(uuid4())
+
+        async def send() -> Workflow:
+            return await self._platform.post(path, Workflow, json=body, idempotency_key=key)
+
+        async def find(since: datetime) -> Workflow | None:
+            source = await self.get(workflow_id)
+            newest = next((each for each in source.versions or [] if each), None)
+            if newest is None:
+                return None
+
+            def is_meant(each: Workflow) -> bool:
+                # Without a name, the hosted platform appends something to that of the source.
+                return each.id != workflow_id and name in (None, each.name)
+
+            graphs = newest.workflow, newest.workflow_api
+            return await self._made(name or source.name, is_meant, graphs, since=since)
+
+        return await self._unanswered.once((path, key), send, find=find)
 
     async def versions(
         self,
@@ -170,15 +231,41 @@ class Workflows:
         workflow_api: Graph,
         comment: str | None = None,
         machine_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> WorkflowVersion:
         """Keep a graph as the newest version of a workflow. Raises NotFound.
 
-        With a machine it is also deployed there, in the environment `preview`.
+        With a machine it is also deployed there, in the environment `preview`. `idempotency_key` is as in `create`.
         """
         machine = checked_id(machine_id) if machine_id else None
         body = {"workflow": workflow, "workflow_api": workflow_api} | given(comment=comment, machine_id=machine)
         path = f"/workflow/{checked_id(workflow_id)}/version"
-        return await self._platform.post(path, WorkflowVersion, json=body)
+        key = idempotency_key or str(uuid4())
+
+        async def send() -> WorkflowVersion:
+            return await self._platform.post(path, WorkflowVersion, json=body, idempotency_key=key)
+
+        async def find(since: datetime) -> WorkflowVersion | None:
+            newest = await self.versions(workflow_id, limit=_VERSIONS_LOOKED_AT, include_graphs=True)
+            fresh = (each for each in newest if each.created_at is None or each.created_at >= since)
+            return next((each for each in fresh if _holds(each, (workflow, workflow_api), comment=comment)), None)
+
+        return await self._unanswered.once((path, key), send, find=find)
+
+    async def aclose(self) -> None:
+        """End what is at work for nobody any more."""
+        await self._unanswered.aclose()
+
+    async def _made(
+        self, search: str, is_meant: Callable[[Workflow], bool], graphs: _Graphs, *, since: datetime
+    ) -> Workflow | None:
+        """A workflow that was made since then, and whose only version holds these graphs."""
+        for each in await self.list(search, limit=_LOOKED_AT):
+            if is_meant(each) and each.created_at and each.created_at >= since:
+                versions = (await self.get(each.id, versions=2)).versions or []
+                if len(versions) == 1 and versions[0] and _holds(versions[0], graphs):
+                    return each
+        return None
 
     async def _patch(self, workflow_id: str, body: dict[str, Any]) -> Workflow:
         try:
@@ -187,6 +274,10 @@ class Workflows:
             if self._platform.is_vague(error) and (machine_id := body.get("selected_machine_id")):
                 await self._platform.get(f"/machine/{machine_id}", Machine)  # raises NotFound, if that is what it means
             raise
+
+
+def _holds(version: WorkflowVersion, graphs: _Graphs, *, comment: str | None = None) -> bool:
+    return (version.workflow, version.workflow_api) == graphs and (not comment or version.comment == comment)
 
 
 def _without_graphs(version: WorkflowVersion) -> WorkflowVersion:

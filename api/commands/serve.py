@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ A deployment to begin with:     Hello Outpost, {deployment}
 """
 _NEXT_STEP = """
 Deploy a graph there:           POST {url}/api/workflow with "machine_id": "{machine}" and the graph
-                                of ComfyUI's "Export (API)" as "workflow_api"; try it at {url}/api/doc
+                                of ComfyUI's "Export (API)" as "workflow_api"
 """
 
 
@@ -97,12 +98,15 @@ async def _serve(options: argparse.Namespace) -> int:
     os.umask(0o077)  # whatever the platform keeps is for its own user
     config = _config(options)
     stopped = _stop_signals()
+    cannot_start = f"The server cannot start on {options.host}:{options.port}"
+    with one_sentence(cannot_start):
+        _check_free(options.host, options.port)
     with one_sentence(f"The platform in {config.data} cannot be opened"):
         async with open_platform(config) as platform:
             if first := platform.first_start:
                 # Before anything else can go wrong: nobody can find it out later.
                 print(_KEY.format(key=first.api_key), flush=True)
-            with one_sentence(f"The server cannot start on {options.host}:{options.port}"):
+            with one_sentence(cannot_start):
                 async with serving(platform, host=options.host, port=options.port) as url:
                     _greet(platform, url)
                     await _tell_of_machines(platform, url)
@@ -110,6 +114,12 @@ async def _serve(options: argparse.Namespace) -> int:
                     gc.freeze()
                     await stopped.wait()
     return 0
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise OSError where a server cannot listen: what a first start makes and shows once would be for nothing."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    socket.create_server(address, family=family).close()
 
 
 def _config(options: argparse.Namespace) -> ServerConfig:
@@ -134,6 +144,7 @@ def _config(options: argparse.Namespace) -> ServerConfig:
 
 def _greet(platform: Platform, url: str) -> None:
     print(f"ComfyUI-Outpost {__version__} serves {url} and keeps everything in {platform.config.data}", flush=True)
+    print(f"Its API can be read and tried in a browser: {url}/api/doc", flush=True)
     if first := platform.first_start:
         print(_FIRST_STEPS.format(url=url, deployment=first.deployment_id), flush=True)
 

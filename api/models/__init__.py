@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .deployments import (
     MAX_RUN_SECONDS,
+    DeployedVersion,
     Deployment,
     DeploymentChange,
     DeploymentInput,
@@ -15,6 +16,7 @@ from .deployments import (
     DeploymentQuery,
     NewDeployment,
 )
+from .events import EventQuery
 from .files import (
     Asset,
     AssetAnnouncement,
@@ -35,6 +37,7 @@ from .files import (
 )
 from .keys import ApiKey, CreatedApiKey, KeyScope, NewApiKey
 from .machines import (
+    CustomMachineChange,
     Lack,
     Machine,
     MachineCheck,
@@ -43,11 +46,14 @@ from .machines import (
     MachineLogQuery,
     MachineQuery,
     MachineRef,
+    MachineStop,
     MachineVerdict,
     NewCustomMachine,
     NewMachine,
     NewPool,
     NewServerlessMachine,
+    PoolChange,
+    ServerlessMachineChange,
 )
 from .records import Graph, Health, Id, Message, Page, Record, Timestamp, canonical_id, parse_timestamp, write_timestamp
 from .runs import (
@@ -98,11 +104,14 @@ __all__ = [
     "CancelResult",
     "CloneRequest",
     "CreatedApiKey",
+    "CustomMachineChange",
+    "DeployedVersion",
     "Deployment",
     "DeploymentChange",
     "DeploymentInput",
     "DeploymentOutput",
     "DeploymentQuery",
+    "EventQuery",
     "Failure",
     "FileFromUrl",
     "FileRename",
@@ -119,6 +128,7 @@ __all__ = [
     "MachineLogQuery",
     "MachineQuery",
     "MachineRef",
+    "MachineStop",
     "MachineVerdict",
     "Message",
     "NewApiKey",
@@ -134,6 +144,7 @@ __all__ = [
     "OutputFile",
     "Page",
     "ParentFolder",
+    "PoolChange",
     "Record",
     "Run",
     "RunMessage",
@@ -146,6 +157,7 @@ __all__ = [
     "RunsAnswer",
     "RunsMeta",
     "RunsOfOne",
+    "ServerlessMachineChange",
     "StoredFile",
     "Timestamp",
     "UploadRequest",

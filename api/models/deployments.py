@@ -128,6 +128,18 @@ class DeploymentChange(Record):
     this is false, for nodes that take more than they tell of."""
 
 
+class DeployedVersion(Record):
+    """What a deployment ran from a point in time on: a version on a machine."""
+
+    workflow_version_id: Id
+    version: int
+    """The number of the version."""
+    machine_id: Id
+    at: Timestamp
+    by: str | None = None
+    """Who did it: the name of the API key. Absent where it is not known."""
+
+
 class DeploymentQuery(Page):
     """Which deployments to list, newest change first."""
 

@@ -40,6 +40,22 @@ class Machine(Record):
     """Seconds without a run after which its process is stopped."""
     keep_warm: Annotated[bool | None, BeforeValidator(_is_any)] = None
     """Whether one stays when there is nothing to do. The hosted platform tells how many do."""
+    processes: int | None = None
+    """Of a `managed` machine: how many of its ComfyUIs are there, at work or idle."""
+    gpu: str | None = None
+    """What it computes on, by name; of several different ones all names."""
+    vram_total: int | None = None
+    """Bytes of its GPUs' memory together."""
+    vram_free: int | None = None
+    """Bytes of that memory which were free when it was last asked."""
+    comfyui_version: str | None = None
+    """The hosted platform tells the hash of the commit."""
+    python_version: str | None = None
+    pytorch_version: str | None = None
+    queue: int | None = None
+    """Runs that wait for it. The hosted platform does not tell."""
+    working: int | None = None
+    """Runs that it is at work on. The hosted platform does not tell."""
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
 
@@ -109,6 +125,46 @@ class NewMachine(Record):
     """For `managed`: seconds without a run after which a process is stopped."""
     keep_warm: bool = False
     """For `managed`: whether one process stays when there is nothing to do."""
+
+
+class CustomMachineChange(Record):
+    """Body of `PATCH /machine/custom/{machine_id}`. What is absent stays. An address is asked before it is kept."""
+
+    name: Name | None = Field(default=None, examples=["my workstation"])
+    endpoint: WebUrl | None = None
+    """Its address, as a browser opens it. With another one, a token that is kept has to be there, too: it is not
+    sent to an address that it was not given for."""
+    auth_token: Token | None = None
+    """A bearer token, or `user:password`, in printable ASCII; null or empty takes it away. It is never answered."""
+    concurrency_limit: Slots | None = None
+    """Most runs at once."""
+
+
+class ServerlessMachineChange(Record):
+    """Body of `PATCH /machine/serverless/{machine_id}`. What is absent stays."""
+
+    name: Name | None = Field(default=None, examples=["on demand"])
+    concurrency_limit: Slots | None = None
+    """Most processes at once, each with a run of its own."""
+    idle_timeout: IdleSeconds | None = None
+    """Seconds without a run after which a process is stopped."""
+    keep_warm: bool | None = None
+    """Whether one process stays when there is nothing to do."""
+
+
+class PoolChange(Record):
+    """Body of `PATCH /machine/pool/{machine_id}`. What is absent stays."""
+
+    name: Name | None = Field(default=None, examples=["all GPUs"])
+    machine_ids: MachineIds | None = None
+    """The machines that its runs may go to, in place of those that it has."""
+
+
+class MachineStop(Record):
+    """Body of `POST /machine/{machine_id}/stop`; it may be left out."""
+
+    force: bool = False
+    """Whether to stop at once what is at work. Such a run fails, or waits again where its deployment says so."""
 
 
 class MachineQuery(Page):

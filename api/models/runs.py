@@ -148,6 +148,8 @@ class Run(Record):
     error: Failure | None = None
     """Why the run failed. The hosted platform does not tell it here; its stream does."""
     deployment_id: str | None = None
+    environment: str | None = None
+    """That of its deployment."""
     workflow_id: str | None = None
     workflow_version_id: str | None = None
     machine_id: str | None = None

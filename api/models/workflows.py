@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
@@ -36,6 +36,8 @@ class WorkflowVersion(Record):
     workflow: Graph | None = None
     workflow_api: Graph | None = None
     comment: str | None = None
+    user_name: str | None = None
+    """Who has made it: on our own server the name of the API key, on the hosted platform that of a person."""
     created_at: Timestamp | None = None
 
 
@@ -49,6 +51,8 @@ class Workflow(Record):
     cover_image: str | None = None
     selected_machine_id: Id | None = None
     """The machine that the editor offers first for this workflow."""
+    latest_version: int | None = None
+    """The number of its newest version. The hosted platform does not tell it in lists."""
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
     versions: list[WorkflowVersion | None] | None = None
@@ -82,6 +86,8 @@ class NewWorkflow(Record):
     """The editor's graph; `workflow` is another name for it."""
     workflow_api: ApiGraph | None = Field(default=None, examples=[_EXAMPLE])
     """The executable graph, without which nothing can be run."""
+    comment: Text | None = None
+    """About the first version."""
     machine_id: Id | None = None
     """With a machine, the version is also deployed there, in the environment `preview`."""
 
@@ -97,6 +103,8 @@ class WorkflowChange(Record):
     """Where its picture is."""
     selected_machine_id: Id | None = None
     """The machine that the editor offers first for this workflow."""
+    deleted: Literal[False] | None = None
+    """false brings back a workflow that was deleted, with its deployments as they were."""
 
 
 class CloneRequest(Record):
@@ -128,10 +136,12 @@ class NewVersion(Record):
 
 
 class WorkflowQuery(Page):
-    """Which workflows to list. Pinned ones come first, then the newest change."""
+    """Which workflows to list, and in which order. Pinned ones come first."""
 
     search: Search | None = None
     """A part of the name."""
+    sort: Literal["updated", "created", "name"] = "updated"
+    """Whether the newest change comes first, the newest workflow, or the name that is first in the alphabet."""
 
 
 class WorkflowShown(Record):

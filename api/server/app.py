@@ -13,7 +13,9 @@ from .call import Call, authenticate
 from .endpoint import Endpoint, PublicEndpoint
 from .platform import Platform
 from .problems import problems
+from .proving import Prove, add_proof
 from .routes import ENDPOINTS, PUBLIC_ENDPOINTS
+from .streaming import STREAMS, OpenStreams
 
 VERSION_HEADER = "Outpost-Version"
 """On every answer: tells a client that it may rely on idempotency keys and on resuming streams."""
@@ -25,6 +27,8 @@ def build_app(platform: Platform) -> web.Application:
     limit = platform.config.max_body_bytes
     app = web.Application(client_max_size=limit, middlewares=[problems(max_body_bytes=limit)])
     app.on_response_prepare.append(_add_headers)
+    app[STREAMS] = OpenStreams()
+    app.on_shutdown.append(app[STREAMS].end)
     answers: dict[str, dict[str, _Answer]] = {}
     for public in PUBLIC_ENDPOINTS:
         answers.setdefault(public.path, {})[public.method] = _public(platform, public)
@@ -37,14 +41,28 @@ def build_app(platform: Platform) -> web.Application:
                 resource.add_route(method, answer)
             # Without it, aiohttp takes the word `create` of `GET /machine/create` for the id of a machine.
             resource.add_route(hdrs.METH_ANY, _only(by_method))
+    app.router.add_get("/", _show_doc)
     return app
 
 
+async def _show_doc(request: web.Request) -> web.StreamResponse:
+    """Who opens the server's address in a browser sees what it can do."""
+    return web.Response(status=302, headers={hdrs.LOCATION: "api/doc"})
+
+
 @asynccontextmanager
-async def serving(platform: Platform, *, host: str, port: int) -> AsyncGenerator[str, None]:
-    """The platform's API on a socket until the block ends; its base URL. Port 0 takes any free one."""
+async def serving(
+    platform: Platform, *, host: str, port: int, proof: tuple[str, Prove] | None = None
+) -> AsyncGenerator[str, None]:
+    """The platform's API on a socket until the block ends; its base URL. Port 0 takes any free one.
+
+    With a `proof`, a path and what answers there, whoever knows the key can see that it is this platform.
+    """
+    app = build_app(platform)
+    if proof:
+        add_proof(app, *proof)
     # No access log: it would hold signed URLs.
-    runner = web.AppRunner(build_app(platform), access_log=None, handler_cancellation=False, shutdown_timeout=1)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=False, shutdown_timeout=1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

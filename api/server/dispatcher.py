@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from ..events import LiveStatus
@@ -25,9 +25,9 @@ WAITING = "Waiting: {trouble}"
 
 
 class Dispatcher:
-    """One for each server process. `on_begin` is told of every run that begins here."""
+    """One for each server process. Those in `on_begin` are told of every run that begins here."""
 
-    def __init__(self, workplace: Workplace, *, on_begin: Callable[[ClaimedRun], None] = lambda _: None) -> None:
+    def __init__(self, workplace: Workplace, *, on_begin: Sequence[Callable[[ClaimedRun], None]] = ()) -> None:
         self._workplace = workplace
         self._store = workplace.store
         self._feed = workplace.feed
@@ -224,7 +224,8 @@ class Dispatcher:
         work = asyncio.create_task(self._work(attempt, held))
         self._works.add(work)
         work.add_done_callback(self._works.discard)
-        self._on_begin(run)
+        for tell in self._on_begin:
+            tell(run)
         self._placement.note_start(held, run.workflow_api, run.inputs)
 
     async def _work(self, attempt: Attempt, held: HeldMachine) -> None:

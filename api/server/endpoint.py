@@ -62,6 +62,8 @@ class Endpoint:
     max_body_bytes: int = 256 * 1024
     """Of a JSON body; the server's own limit holds as well."""
     is_body_optional: bool = False
+    is_once: bool = False
+    """Whether it heeds an Idempotency-Key: the same request with the same key is done once."""
     may_miss: bool = False
     """Whether the body names things that may not be there."""
 

@@ -183,6 +183,10 @@ class Feed:
         self._keep_alive_seconds = keep_alive_seconds
         self._tails: dict[str, Tail] = {}
         self._live: dict[str, LiveStatus] = {}
+        self.on_progress: Callable[[str, RunEvent], None] = lambda _run_id, _event: None
+        """Called with whatever is published."""
+        self.on_end: Callable[[str], None] = lambda _: None
+        """Called with the id of a run that has ended here."""
 
     def publish(self, run_id: str, event: RunEvent) -> None:
         """Send progress of a run to whoever follows it now."""
@@ -190,6 +194,7 @@ class Feed:
             self._live[run_id] = event
         if tail := self._tails.get(run_id):
             tail.publish(event)
+        self.on_progress(run_id, event)
 
     def tell(self, run_id: str, event: RunEvent) -> None:
         """Send something to whoever follows a run now that is no progress of its own."""
@@ -218,6 +223,7 @@ class Feed:
     def forget(self, run_id: str) -> None:
         """A run has ended here."""
         self._live.pop(run_id, None)
+        self.on_end(run_id)
 
     @asynccontextmanager
     async def follow(self, run_id: str) -> AsyncGenerator[Tail, None]:

@@ -86,7 +86,8 @@ async def _get(session: ClientSession, url: str, *, allow_private: bool, timeout
             target = check_url(url, allow_private=allow_private)
             response = await _ask(session, target, timeout)
         except Unprocessable as error:
-            raise Unprocessable(f"body.url: {error}", problems=[Problem(("body", "url"), str(error))]) from error
+            problem = Problem(("body", "url"), str(error))
+            raise Unprocessable(str(problem), problems=[problem], reason=str(error)) from error
         location = response.headers.get("Location")
         if response.status not in _REDIRECTS or location is None:
             return _checked(response)

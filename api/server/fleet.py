@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .config import Rhythm
+from .ending import end_tasks
 from .health import UNKNOWN, Condition, HealthWatch
 from .machines import Machine, MachineError, MachineFactory, MachineSettings
+from .machines.facts import Facts, together
 from .store.database import Row
 from .store.machines import POOL, MachineStore
 
@@ -28,6 +30,8 @@ class HeldMachine:
     row: Row
     machine: Machine
     watch: HealthWatch
+    settings: MachineSettings
+    """By which it works now."""
     at_work: int = 0
     """Runs that this process has given to it."""
     models: list[str] = field(default_factory=list[str])
@@ -60,6 +64,8 @@ class Fleet:
     ) -> None:
         self.on_change: Callable[[str], None] = lambda _: None
         """Called with the id of a machine that goes down or comes back."""
+        self.on_state: Callable[[str], None] = lambda _: None
+        """Called then, too, and when a machine has been started or stopped."""
         self._store = store
         self._kinds = kinds
         self._folders = folders
@@ -68,6 +74,7 @@ class Fleet:
         self._pools: Mapping[str, Sequence[str]] = {}
         self._refreshing = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
 
     @property
     def machines(self) -> list[HeldMachine]:
@@ -129,6 +136,35 @@ class Fleet:
         more = [f"and {len(troubles) - _TOLD} more"] if len(troubles) > _TOLD else []
         return Condition("error", "; ".join([*troubles[:_TOLD], *more]))
 
+    def facts(self, machine_id: str) -> Facts:
+        """What is known of a machine, or of those of a pool together."""
+        known = [_facts(each) for each in self.of(machine_id)]
+        return known[0] if len(known) == 1 else together(known)
+
+    def start(self, machine_id: str) -> None:
+        """Begin to start a machine. How that ends is told among its facts."""
+        for held in self.of(machine_id):
+            starting = asyncio.create_task(self._start(held))
+            self._starting.add(starting)
+            starting.add_done_callback(self._starting.discard)
+
+    async def stop(self, machine_id: str, *, force: bool) -> None:
+        """Stop a machine's own processes when what is at work has ended, or, with `force`, at once."""
+        for held in self.of(machine_id):
+            await held.machine.stop(force=force)
+            await self._look(held)
+
+    async def _start(self, held: HeldMachine) -> None:
+        try:
+            await held.machine.start()
+        except MachineError as error:
+            log.warning("machine %s (%s) could not be started: %s", held.id, held.name, error.failure.message)
+        await self._look(held)
+
+    async def _look(self, held: HeldMachine) -> None:
+        await held.watch.ask()
+        self.on_state(held.id)
+
     def note_loss(self, machine_id: str) -> None:
         """A machine has gone away in the middle of a run: it takes no other until it answers again."""
         if held := self._held.get(machine_id):
@@ -137,6 +173,7 @@ class Fleet:
 
     async def close(self) -> None:
         """Close every machine. No run is at work any more."""
+        await end_tasks(self._starting)
         closing = [_close(each) for each in self.machines]
         self._held = {}
         await asyncio.gather(*closing, *self._closing)
@@ -145,11 +182,15 @@ class Fleet:
         """The machine of a row, made when there is none yet; None when this server knows no such type."""
         held = self._held.get(row["id"])
         if held:
-            held.row = row
+            held.row, settings = row, self._settings(row)
+            if settings != held.settings:
+                held.settings = settings
+                held.machine.adopt(settings)
         elif factory := self._kinds.get(row["type"]):
-            machine = factory(self._settings(row))
+            settings = self._settings(row)
+            machine = factory(settings)
             watch = HealthWatch(machine, on_change=lambda: self._note_change(row["id"]), rhythm=self._rhythm)
-            held = self._held[row["id"]] = HeldMachine(row, machine, watch)
+            held = self._held[row["id"]] = HeldMachine(row, machine, watch, settings)
         return held
 
     def _note_change(self, machine_id: str) -> None:
@@ -158,6 +199,7 @@ class Fleet:
             how = "is ready" if condition.is_ready else f"takes no runs: {condition.reason}"
             log.info("machine %s (%s) %s", held.id, held.name, how)
         self.on_change(machine_id)
+        self.on_state(machine_id)
 
     def _settings(self, row: Row) -> MachineSettings:
         return MachineSettings(
@@ -170,6 +212,11 @@ class Fleet:
             keep_warm=row["keep_warm"],
             concurrency_limit=row["concurrency_limit"],
         )
+
+
+def _facts(held: HeldMachine) -> Facts:
+    facts = held.watch.facts or Facts()
+    return facts if held.watch.condition.is_ready else replace(facts, vram_free=None)
 
 
 async def _close(held: HeldMachine) -> None:

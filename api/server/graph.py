@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any
 
 from ..errors import quote
-from ..inputs import EXTERNAL_CLASSES, MAX_BATCH, PREFIX, InputKind, input_kind, is_link
+from ..inputs import EXTERNAL_CLASSES, MAX_BATCH, PREFIX, InputKind, holds_number, input_kind, is_link
 from ..models import Failure, Graph
 from ..shapes import is_array, is_object
 from .machines import MachineError
@@ -172,12 +172,15 @@ class Compiler:
     def _is_compiled_away(self, node: Mapping[str, Any]) -> bool:
         """Files always travel by upload: a URL of ours means nothing where the ComfyUI may be."""
         node_class = class_of(node)
-        return node_class.startswith(PREFIX) and (node_class in _LOADERS or node_class not in self.info)
+        if not node_class.startswith(PREFIX):
+            return False
+        takes_file = takes_upload(self.info, node_class, _value_field(node_class))
+        return node_class not in self.info or (node_class in _LOADERS and not takes_file)
 
     def _stock(self, node_id: str, node: dict[str, Any], own: Graph) -> dict[str, Any]:
         fields = fields_of(node)
         if class_of(node).startswith(PREFIX):
-            fields = self._filled(node)
+            fields = self._filled(node_id, node)
         output_id = fields.get("output_id")
         if isinstance(output_id, str) and output_id:
             self._output_ids[node_id] = output_id
@@ -197,13 +200,25 @@ class Compiler:
         is_known = has_input(self.info, node_class, "output_id")
         return node_class, {name: value for name, value in fields.items() if is_known or name != "output_id"}
 
-    def _filled(self, node: Mapping[str, Any]) -> dict[str, Any]:
+    def _filled(self, node_id: str, node: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of an External node that the ComfyUI has, with the run's value where the node looks for it."""
-        fields = dict(fields_of(node))
-        value = self.inputs.get(str(fields.get("input_id")))
-        external = EXTERNAL_CLASSES.get(class_of(node))
+        fields, node_class = dict(fields_of(node)), class_of(node)
+        input_id, name = str(fields.get("input_id")), _value_field(node_class)
+        value, kind = self.inputs.get(input_id), input_kind(node_class)
         if value is not None:
-            fields[external.default_fields[0] if external else "default_value"] = value
+            fields[name] = value
+            if kind in (InputKind.INTEGER, InputKind.FLOAT) and holds_number(input_id):
+                fields["input_id"] = str(value)  # such a node would take its id for the value
+        given = fields.get(name)
+        if takes_upload(self.info, node_class, name) and given and not is_link(given):
+            if kind is InputKind.IMAGE_BATCH:
+                urls = [] if given == "[]" else self._batch(node_id, node, given)
+                names = [self._uploaded(url) if _is_url(url) else url for url in urls]
+                # Before a run it is asked what the ComfyUI lacks, with something else in place of a name.
+                unknown = [each for each in names if not isinstance(each, str)]
+                fields[name] = unknown[0] if unknown else json.dumps(names)
+            elif _is_url(given):
+                fields[name] = self._uploaded(given)
         return fields
 
     def _linked(self, value: Any, own: Graph) -> Any:
@@ -338,6 +353,12 @@ class Compiler:
                 used.add(node_id)
                 ends += [value[0] for value in fields_of(self._nodes[node_id]).values() if is_link(value)]
         return {node_id: node for node_id, node in self._nodes.items() if node_id in used}
+
+
+def _value_field(node_class: str) -> str:
+    """The input of an External node that a value goes into."""
+    external = EXTERNAL_CLASSES.get(node_class)
+    return external.default_fields[0] if external else "default_value"
 
 
 def _node(node_class: str, **fields: Any) -> dict[str, Any]:

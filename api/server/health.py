@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from .config import Rhythm
 from .ending import end_tasks
 from .machines import Machine, MachineError
+from .machines.facts import Facts
 
 log = logging.getLogger("outpost.machines")
 
@@ -35,10 +36,12 @@ UNKNOWN = Condition("not-started")
 
 
 class HealthWatch:
-    """Watches one machine from its making to `close`. `on_change` is called when it goes down or comes back."""
+    """Watches one machine from its making to `close`. `on_change` is called when its status is another one."""
 
     def __init__(self, machine: Machine, *, on_change: Callable[[], None], rhythm: Rhythm) -> None:
         self.condition = UNKNOWN
+        self.facts: Facts | None = None
+        """What it told of itself the last time that it was well."""
         self._machine = machine
         self._on_change = on_change
         self._rhythm = rhythm
@@ -74,7 +77,7 @@ class HealthWatch:
     def _note(self, condition: Condition) -> None:
         before, self.condition = self.condition, condition
         self._failures = 0 if condition.is_ready else self._failures + 1
-        if condition.is_ready != before.is_ready:
+        if condition.status != before.status:
             self._on_change()
 
     async def _watch(self) -> None:
@@ -95,7 +98,7 @@ class HealthWatch:
 
     async def _answer(self) -> Condition:
         try:
-            await asyncio.wait_for(self._machine.health(), ANSWER_SECONDS)
+            self.facts = await asyncio.wait_for(self._machine.health(), ANSWER_SECONDS)
         except MachineError as error:
             return Condition("error", error.failure.message)
         except asyncio.TimeoutError:

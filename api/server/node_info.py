@@ -12,7 +12,7 @@ from ..shapes import is_array, is_object
 NodeInfo = Mapping[str, Mapping[str, Any]]
 """Node class to what ComfyUI tells of it; a class that the ComfyUI lacks is not in it."""
 
-_UPLOADS = ("image_upload", "animated_image_upload", "video_upload", "audio_upload", "file_upload")
+_UPLOADS = ("image_upload", "animated_image_upload", "video_upload", "audio_upload", "file_upload", "outpost_upload")
 
 _FILE = re.compile(r"\.[A-Za-z]\w{1,11}$")
 

@@ -28,7 +28,8 @@ own; its outputs are files and texts. Every path is also served without the pref
 - Send the API key as `Authorization: Bearer …`.
 - Every error is JSON with a `detail` for people (a text or, for wrong fields, a list) and a stable `code` for programs.
 - A thing that belongs to somebody else is not found.
-- With the header `Idempotency-Key`, a run that is asked for twice is one run.
+- With the header `Idempotency-Key`, what is asked for twice is made once: a run, a workflow, a version, a deployment.
+  A repetition is recognised for at least 24 hours.
 """
 _FILE_FORM: Schema = {
     "type": "object",
@@ -47,7 +48,8 @@ _EVENT: Schema = {
 }
 _HEADERS: Mapping[str, Schema] = {
     "Idempotency-Key": {
-        "description": "A text of your own in printable ASCII. The same request with it again starts no second run.",
+        "description": "A text of your own in printable ASCII. The same request with it again makes nothing "
+        "a second time, and is answered the same; it is recognised for at least 24 hours.",
         "schema": {"type": "string", "minLength": 8, "maxLength": 200, "pattern": "^[ -~]*$"},
     },
     PROMPT_HEADER: {
@@ -57,7 +59,7 @@ _HEADERS: Mapping[str, Schema] = {
     },
     "Last-Event-ID": {
         "description": "The `id` of the last event that has arrived; the stream goes on after it.",
-        "schema": {"type": "string", "pattern": "^[0-9]{1,9}$"},
+        "schema": {"type": "string", "pattern": "^[0-9]{1,15}$"},
     },
 }
 _TOLD = f"""The server POSTs this to the `webhook` of a run at every change of its status, and with
@@ -159,8 +161,9 @@ class _Writer:
             {"name": name, "in": "path", "required": True, "schema": TypeAdapter(kind).json_schema()}
             for name, kind in endpoint.path_types.items()
         ]
-        names = ["Idempotency-Key", PROMPT_HEADER] if endpoint.path.startswith("/run/deployment/") else []
-        names += ["Last-Event-ID"] if endpoint.path == "/run/{run_id}/stream" else []
+        names = ["Idempotency-Key"] if endpoint.is_once else []
+        names += [PROMPT_HEADER] if endpoint.path.startswith("/run/deployment/") else []
+        names += ["Last-Event-ID"] if endpoint.method == "GET" and endpoint.answers == EVENT_STREAM else []
         headers: list[Schema] = [{"name": name, "in": "header", **_HEADERS[name]} for name in names]
         return [*in_path, *(self._query(endpoint.query) if endpoint.query else ()), *headers]
 
@@ -220,6 +223,7 @@ _TAGS = {
     "file": "Files",
     "asset": "Assets",
     "platform": "API keys",
+    "event": "Events",
     "health": "Server",
     "doc": "Server",
     "openapi.json": "Server",

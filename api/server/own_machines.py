@@ -62,7 +62,7 @@ async def _ensure_url(store: Store, owner: Owner, rows: Iterable[Row], *, url: s
     known = (row for row in rows if row["type"] == "comfyui" and _address_of(row) == url)
     if row := next(known, None):
         if token and row["auth_token"] != token:
-            await store.machines.set_token(owner, row["id"], token)
+            await store.machines.change(owner, row["id"], {"auth_token": token})
         return row["id"]
     name = url.partition("://")[2][:200]
     return await store.machines.add(owner, name=name, kind="comfyui", slots=1, endpoint=url, auth_token=token)

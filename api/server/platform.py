@@ -24,8 +24,10 @@ from .machines.builtin import PIXELS_AT_WORK, BuiltinMachine
 from .machines.comfyui import ComfyUIMachine
 from .machines.managed import ManagedMachine
 from .machines.pixel_budget import PixelBudget
+from .newsroom import Newsroom
 from .objects import Objects, open_objects
 from .own_machines import ensure_machines
+from .pruning import Pruning
 from .rendering import Rendering
 from .store import Store, open_store
 from .webhooks import Webhooks
@@ -42,6 +44,7 @@ class Platform:
     objects: Objects
     rendering: Rendering
     feed: Feed
+    newsroom: Newsroom
     fleet: Fleet
     checks: RunChecks
     webhooks: Webhooks
@@ -101,11 +104,19 @@ async def _at_work(
     rendering = Rendering(store, objects, config.url_seconds)
     fleet = Fleet(store.machines, kinds, config.comfyui_folders, rhythm=config.health)
     webhooks = Webhooks(store, feed, config=config, secret=secret, render=rendering.outputs)
-    dispatcher = Dispatcher(Workplace(store, feed, objects, fleet, config), on_begin=webhooks.follow)
+    newsroom = Newsroom(store.account_events, fleet, keep_alive_seconds=config.keep_alive_seconds)
+    newsroom.attach(feed, store.database)
+    workplace = Workplace(store, feed, objects, fleet, config)
+    dispatcher = Dispatcher(workplace, on_begin=(webhooks.follow, newsroom.note_begin))
     first_start = await make_first_things(store, config)
     own_machines = await ensure_machines(store, config)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(fleet.close)
+        await newsroom.start()
+        stack.push_async_callback(newsroom.stop)
+        pruning = Pruning(store.once.forget_old, store.account_events.forget_old)
+        await pruning.start()
+        stack.push_async_callback(pruning.stop)
         await webhooks.start()
         stack.push_async_callback(webhooks.stop)
         await dispatcher.start()
@@ -116,6 +127,7 @@ async def _at_work(
             objects=objects,
             rendering=rendering,
             feed=feed,
+            newsroom=newsroom,
             fleet=fleet,
             checks=RunChecks(fleet),
             webhooks=webhooks,

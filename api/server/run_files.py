@@ -60,7 +60,7 @@ class RunFiles:
                 async for chunk in found.chunks():
                     yield chunk
         except ApiError as error:
-            raise InvalidInput(str(error)) from error
+            raise InvalidInput(error.reason) from error
 
     async def add(
         self, node_id: str, node_class: str, *, output_id: str | None, files: list[OutputBytes], texts: list[str]

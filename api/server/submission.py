@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import BadRequest, InvalidInput, Unprocessable
+from ..errors import InvalidInput, Unprocessable
 from ..inputs import addressable_inputs, check_inputs, external_inputs
 from ..models import DeploymentInput, Graph, KeyScope, RunRequest
 from ..shapes import is_array
@@ -14,17 +14,17 @@ from .addresses import check_url
 from .call import Call, unprocessable
 from .circular import waiting_machine
 from .ownership import readable_key
+from .repeating import key_of
 from .store.runs import Limits, Webhook
 
 
 async def submit(call: Call, request: RunRequest) -> str:
     """Accept a run; its id. The header Idempotency-Key makes a second sending of the same request the same run.
 
-    Raises NotFound, Conflict and Unprocessable, the last with the input that is wrong or what its machine lacks.
+    Raises BadRequest, NotFound, Conflict and Unprocessable, the last with the input that is wrong or what its machine
+    lacks.
     """
-    platform, key = call.platform, call.request.headers.get("Idempotency-Key")
-    if key is not None and not (8 <= len(key) <= 200 and key.isascii() and key.isprintable()):
-        raise BadRequest("An Idempotency-Key has 8 to 200 printable ASCII characters")
+    platform, key = call.platform, key_of(call.request)
     if key and (known := await platform.store.runs.find_by_key(call.owner, request, key)):
         return known  # whatever has become of the deployment since
     deployment = await platform.store.deployments.runnable(call.owner, request.deployment_id)

@@ -111,7 +111,13 @@ function webhookPanel({ root }, operation) {
   return element(
     "div",
     { class: "panel" },
-    element("div", { class: "ask" }, prose(operation.description), element("h3", {}, "Headers"), schemaTree(root, headers)),
+    element(
+      "div",
+      { class: "ask" },
+      prose(operation.description),
+      element("h3", {}, "Headers"),
+      schemaTree(root, headers),
+    ),
     element(
       "div",
       { class: "see" },

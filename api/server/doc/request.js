@@ -200,7 +200,7 @@ export function curlOf(request) {
   const { method, url, headers, credential, content } = request;
   const lines = [`curl${request.isStream ? " -N" : ""}${method === "GET" ? "" : ` -X ${method}`} ${quoted(url)}`];
   // In double quotes, so that the shell puts the key in.
-  if (credential) lines.push(`-H "${credential.header}: ${credential.scheme}$OUTPOST_API_KEY"`);
+  if (credential) lines.push(`-H "${credential.header}: ${credential.scheme}$PLATFORM_API_KEY"`);
   lines.push(...headers.map(([name, value]) => `-H ${quoted(`${name}: ${value}`)}`));
   if (content?.text !== undefined) lines.push(`--data-raw ${quoted(content.text)}`);
   for (const [name, value] of content?.fields ?? []) {

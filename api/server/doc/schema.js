@@ -220,7 +220,7 @@ export function exampleOf(root, schema, above = []) {
     case "array":
       return [exampleOf(root, shape.items, path)].filter((each) => each !== undefined);
     case "string":
-      return FORMATS[/** @type {keyof FORMATS} */ (shape.format)] ?? "text".padEnd(shape.minLength ?? 0, ".");
+      return FORMATS[/** @type {keyof typeof FORMATS} */ (shape.format)] ?? "text".padEnd(shape.minLength ?? 0, ".");
     case "integer":
     case "number":
       return Math.min(shape.minimum ?? (shape.exclusiveMinimum ?? -1) + 1, shape.maximum ?? Infinity);

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from ...events import RunEvent
 from ...models import Failure, Graph, Lack, MachineLog
+from .facts import Facts
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,20 @@ class Machine(Protocol):
         """
         ...
 
-    async def health(self) -> None:
-        """Return when the machine could take a run now, else raise MachineError with the reason."""
+    async def health(self) -> Facts | None:
+        """What is known of the machine when it could take a run now, else raise MachineError with the reason."""
+        ...
+
+    def adopt(self, settings: MachineSettings) -> None:
+        """Work by other settings from now on. What is at work goes on."""
+        ...
+
+    async def start(self) -> None:
+        """Have a process that answers, where the server starts them; it may take minutes. MachineError if it fails."""
+        ...
+
+    async def stop(self, *, force: bool) -> None:
+        """Stop the machine's own processes when what is at work has ended, or at once. A run starts them again."""
         ...
 
     async def lacks(self, graph: Graph, inputs: Mapping[str, Any] | None, *, may_start: bool = False) -> list[Lack]:

@@ -27,7 +27,7 @@ from ...models import Failure, Graph, Lack, MachineLog
 from ...shapes import is_array, is_object
 from ..graph import class_of
 from ..preflight import class_lacks
-from . import Emit, Job, MachineError, OutputBytes
+from . import Emit, Job, MachineError, MachineSettings, OutputBytes
 from .fields import Fields
 from .picture import MAX_PIXELS, Picture, Pixels
 from .pixel_budget import PixelBudget
@@ -60,6 +60,15 @@ class BuiltinMachine:
 
     async def health(self) -> None:
         """It can always take a run."""
+
+    def adopt(self, settings: MachineSettings) -> None:
+        """It has no settings of its own."""
+
+    async def start(self) -> None:
+        """It is there as long as the server is."""
+
+    async def stop(self, *, force: bool) -> None:
+        """It goes on."""
 
     async def lacks(self, graph: Graph, inputs: Mapping[str, Any] | None, *, may_start: bool = False) -> list[Lack]:
         """Its node classes are checked and nothing else: they have no choices, and every input can be left out."""
@@ -116,9 +125,11 @@ class _Execution:
         try:
             return await node(Call(self, node_id, node_class, fields))
         except (ValueError, TypeError, OverflowError, OutpostError) as error:
-            raise MachineError(
-                Failure(message=str(error), node_id=node_id, node_class=node_class, exception_type=type(error).__name__)
-            ) from error
+            input_id, kind = fields.get("input_id"), type(error).__name__
+            is_named = node is _external and isinstance(input_id, str) and input_id
+            message = f"{quote(input_id)}: {error}" if is_named else str(error)
+            failure = Failure(message=message, node_id=node_id, node_class=node_class, exception_type=kind)
+            raise MachineError(failure) from error
 
     def _resolve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self._linked(value) if is_link(value) else value for name, value in inputs.items()}

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -27,6 +26,8 @@ from .comfyui_files import OutputCollector, Uploads
 from .comfyui_messages import Message, Narrator, read_message, was_interrupted
 from .comfyui_nodes import KnownNodes
 from .comfyui_wire import CLOSED, LARGE_BYTES, Refused, Unreachable, Wire
+from .facts import Facts, read_facts
+from .whole import both, to_its_end
 
 log = logging.getLogger("outpost.machines")
 
@@ -87,6 +88,8 @@ class ComfyUIMachine:
         self._settings = settings
         self._patience = patience or Patience()
         self._opened: Wire | None = None
+        self._left: list[Wire] = []
+        """Connections to earlier addresses, which runs may be using still."""
         self._is_closed = False
         self._uploads: Uploads | None = None
         self._nodes = nodes or KnownNodes()
@@ -106,9 +109,24 @@ class ComfyUIMachine:
             self._nodes.forget()
             raise
 
-    async def health(self) -> None:
-        """Return when the ComfyUI answers, else raise MachineError with the reason."""
-        await self._wire().system_stats(seconds=self._patience.answer)
+    async def health(self) -> Facts:
+        """What the ComfyUI tells of itself when it answers, else raise MachineError with the reason."""
+        return read_facts(await self._wire().system_stats(seconds=self._patience.answer))
+
+    def adopt(self, settings: MachineSettings) -> None:
+        """Talk to another address, or with another token, from now on. Runs at work go on where they are."""
+        same = (settings.endpoint, settings.auth_token) == (self._settings.endpoint, self._settings.auth_token)
+        self._settings = settings
+        if not same:
+            self._left += [self._opened] if self._opened else []
+            self._opened = self._uploads = None
+            self._nodes.forget()
+
+    async def start(self) -> None:
+        """It runs, or does not: that is somebody else's business."""
+
+    async def stop(self, *, force: bool) -> None:
+        """It goes on."""
 
     async def lacks(self, graph: Graph, inputs: Mapping[str, Any] | None, *, may_start: bool = False) -> list[Lack]:
         """What the ComfyUI lacks for a graph, by what it tells of its node classes."""
@@ -136,8 +154,9 @@ class ComfyUIMachine:
     async def close(self) -> None:
         """Close every connection."""
         self._is_closed = True
-        if self._opened:
-            await self._opened.close()
+        for wire in (*self._left, *([self._opened] if self._opened else [])):
+            await wire.close()
+        self._left = []
         self._opened = self._uploads = None
 
     def _wire(self) -> Wire:
@@ -169,36 +188,6 @@ def _client_id(entry: Any) -> Any:
     return about.get("client_id") if is_object(about) else None
 
 
-async def _both(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, None]) -> None:
-    """Do two things at once; when one fails, or whoever waits is cancelled, the other one is stopped."""
-    tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
-    try:
-        # Not gather: it passes a cancellation on, and a second one tears what waits for its end after the first.
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in tasks:
-        if task in ended:
-            task.result()
-
-
-async def to_its_end(work: Coroutine[Any, Any, None], *, seconds: float) -> None:
-    """Do something that must not be torn: a cancellation, and those after it, wait so long for it to be done."""
-    task, clock = asyncio.ensure_future(work), asyncio.get_running_loop().time
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        until = clock() + seconds
-        while not task.done() and clock() < until:
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({task}, timeout=until - clock())
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        raise
-
-
 class _Run:
     """One prompt, from sending it to its end."""
 
@@ -219,7 +208,7 @@ class _Run:
         self._prompt_id = adopted
         is_over = False
         try:
-            await _both(self._follow(), self._outputs.bring())
+            await both(self._follow(), self._outputs.bring())
             is_over = True
         except MachineLost as error:
             raise MachineLost(error.failure, was_sent=self._was_sent or adopted is not None) from error

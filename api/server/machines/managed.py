@@ -13,25 +13,27 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...events import LiveStatus, Phase, RunEvent
 from ...models import Failure, Graph, Lack, MachineLog
-from . import Emit, Job, MachineError, MachineLost, MachineSettings
-from .comfyui import ComfyUIMachine, Patience, to_its_end
+from . import Emit, Job, MachineError, MachineSettings
+from .comfyui import ComfyUIMachine, Patience
 from .comfyui_nodes import KnownNodes
+from .crew import Crew, Worker
 from .environment import without_secrets
+from .facts import Facts
 from .process import PORT_TRIES, ComfyUIProcess, Command, Devices, find_devices, start
 from .process_logs import ProcessLogs
+from .slots import Slots
+from .whole import to_its_end
 
 log = logging.getLogger("outpost.machines")
 
 START_SECONDS = 600
 """For a ComfyUI to come up: some have hundreds of custom nodes to load."""
-DEATH_SECONDS = 1
-"""For the end of a process to be noticed, after it has broken off its connections."""
 END_SECONDS = 30
 """For a process to be stopped, or to tell that it can take another run."""
 LOOK_SECONDS = 30
@@ -50,57 +52,6 @@ def find_python(folder: Path) -> Path:
     found = [folder / name / _IN_ENVIRONMENT for name in _ENVIRONMENTS]
     found.append(folder.parent / "python_embeded" / "python.exe")
     return next((python for python in found if python.is_file()), Path(sys.executable))
-
-
-@dataclass(eq=False)
-class _Worker:
-    """One process, and the ComfyUI in it."""
-
-    number: int
-    process: ComfyUIProcess
-    comfyui: ComfyUIMachine
-    retirement: asyncio.TimerHandle | None = None
-
-    async def run(self, job: Job, emit: Emit) -> None:
-        """Execute a run; MachineError with the end of the log as soon as the process dies."""
-        work = asyncio.ensure_future(self.comfyui.run(job, emit))
-        death = asyncio.ensure_future(self.process.wait())
-        try:
-            await asyncio.wait({work, death}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done() and isinstance(work.exception(), MachineLost):
-                await asyncio.wait({death}, timeout=DEATH_SECONDS)
-            if death.done() and (not work.done() or work.exception()):
-                lost = work.exception() if work.done() else None
-                was_sent = lost.was_sent if isinstance(lost, MachineLost) else True
-                raise MachineLost(self.process.ended("in the middle of the run").failure, was_sent=was_sent)
-            await work
-        finally:
-            work.cancel()
-            death.cancel()
-            await asyncio.gather(work, death, return_exceptions=True)
-
-    async def stop(self) -> None:
-        if self.retirement:
-            self.retirement.cancel()
-        await self.comfyui.close()
-        await self.process.stop()
-
-
-@dataclass
-class _Crew:
-    """The processes of one machine. `idle` has the one that was used last at its end."""
-
-    all: set[_Worker] = field(default_factory=set[_Worker])
-    idle: list[_Worker] = field(default_factory=list[_Worker])
-    starting: set[ComfyUIProcess] = field(default_factory=set[ComfyUIProcess])
-    taken: set[int] = field(default_factory=set[int])
-    """Numbers of processes that run or are being started: each has its GPU by its number."""
-
-    @property
-    def running_logs(self) -> set[Path]:
-        """The logs of the processes that are there."""
-        processes = [*self.starting, *(worker.process for worker in self.all)]
-        return {process.log for process in processes if process.is_running}
 
 
 class ManagedMachine:
@@ -136,19 +87,25 @@ class ManagedMachine:
         self._start_seconds = start_seconds
         self._retry_seconds = retry_seconds
         self._look_seconds = look_seconds
-        self._slots = asyncio.Semaphore(max(1, settings.concurrency_limit))
-        self._crew = _Crew()
+        self._slots = Slots(settings.concurrency_limit)
+        self._crew = Crew()
         self._nodes = KnownNodes()
         self._devices: Devices | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self._warm_failure: Failure | None = None
+        self._start_failure: Failure | None = None
         self._is_warming_up = False
+        self._is_wanted = asyncio.Event()
+        """Cleared while it is stopped: then nothing is kept warm until a run comes, or it is started."""
+        self._is_wanted.set()
         self._warming = asyncio.ensure_future(self._keep_warm()) if settings.keep_warm else None
-        self._asking: asyncio.Task[_Worker] | None = None
+        self._asking: asyncio.Task[Worker] | None = None
+        self._given_up: set[asyncio.Task[Any]] = set()
 
     async def run(self, job: Job, emit: Emit) -> None:
         emit(Phase("queuing"))
+        self._is_wanted.set()
         if self._is_warming_up and self._slots.locked():
             emit(LiveStatus(job.run_id, _STARTING, 0.0))
         async with self._slots:
@@ -162,7 +119,7 @@ class ManagedMachine:
             finally:
                 await to_its_end(self._put_back(worker), seconds=END_SECONDS)
 
-    async def health(self) -> None:
+    async def health(self) -> Facts:
         """Return when there is a ComfyUI to start, else raise MachineError with the reason.
 
         For a machine that is kept warm that may be why its process could not be started the last time.
@@ -170,6 +127,45 @@ class ManagedMachine:
         self._command()
         if self._warm_failure and not self._crew.all:
             raise MachineError(self._warm_failure)
+        trouble = None if self._crew.all or not self._start_failure else self._start_failure.message
+        return replace(await self._crew.facts(), trouble=trouble)
+
+    def adopt(self, settings: MachineSettings) -> None:
+        """Work by other settings from now on: how many processes, and how long they stay."""
+        self._settings = settings
+        self._slots.resize(settings.concurrency_limit)
+        if settings.keep_warm != (self._warming is not None):
+            self._give_up(self._warming)
+            self._warm_failure = None
+            self._warming = asyncio.ensure_future(self._keep_warm()) if settings.keep_warm else None
+        for worker in self._crew.idle:
+            self._retire_later(worker)
+
+    async def start(self) -> None:
+        """Have a process that answers, which stays as long as one that has done a run. MachineError if it fails."""
+        self._is_wanted.set()
+        for worker in self._crew.all:
+            worker.is_leaving = False
+        try:
+            await self._asked_worker()
+        except MachineError as error:
+            self._start_failure = error.failure
+            raise
+        self._start_failure = None
+
+    async def stop(self, *, force: bool) -> None:
+        """Stop the processes: those that are at work when they have done it, or, with `force`, at once."""
+        self._is_wanted.clear()
+        self._give_up(self._warming, self._asking)
+        self._warming = asyncio.ensure_future(self._keep_warm()) if self._settings.keep_warm else None
+        self._warm_failure = self._start_failure = self._asking = None
+        idle, busy = list(self._crew.idle), [each for each in self._crew.all if each not in self._crew.idle]
+        for worker in busy:
+            worker.is_leaving = True
+        forced = [*(worker.process for worker in busy), *self._crew.starting] if force else []
+        await asyncio.gather(*(self._dismiss(worker) for worker in idle), *(process.stop() for process in forced))
+        if self._given_up:
+            await asyncio.wait(self._given_up)
 
     async def lacks(self, graph: Graph, inputs: Mapping[str, Any] | None, *, may_start: bool = False) -> list[Lack]:
         """What its ComfyUI lacks for a graph. Without a process it can say so only when that was nothing before."""
@@ -179,7 +175,11 @@ class ManagedMachine:
         if worker is None and not may_start:
             raise _error("It is not started, and what it has may have changed")
         worker = worker or await self._asked_worker()
-        return await worker.comfyui.lacks(graph, inputs)
+        try:
+            return await worker.lacks(graph, inputs)
+        finally:
+            if worker in self._crew.idle:
+                self._retire_later(worker)
 
     async def executes(self, prompt_id: str) -> bool:
         """Whether one of its ComfyUIs is at work on a prompt that somebody has sent to it."""
@@ -192,9 +192,9 @@ class ManagedMachine:
     async def close(self) -> None:
         """Stop every process, and remove what was not meant to stay."""
         self._is_closed = True
-        for task in filter(None, (self._warming, self._asking)):
-            task.cancel()
-            await asyncio.wait({task})
+        self._give_up(self._warming, self._asking)
+        if self._given_up:
+            await asyncio.wait(self._given_up)
         starting = (process.stop() for process in list(self._crew.starting))
         await asyncio.gather(*starting, *(self._dismiss(worker) for worker in list(self._crew.all)), *self._tasks)
         if self._work_folder:
@@ -220,7 +220,7 @@ class ManagedMachine:
             raise _error("The Python of the managed ComfyUI does not exist")
         return Command(python.absolute(), folder.absolute(), self._arguments, self._environment)
 
-    async def _idle_worker(self) -> _Worker | None:
+    async def _idle_worker(self) -> Worker | None:
         while self._crew.idle:
             worker = self._crew.idle.pop()
             if worker.retirement:
@@ -236,7 +236,7 @@ class ManagedMachine:
             await to_its_end(self._dismiss(worker), seconds=END_SECONDS)
         return None
 
-    async def _new_worker(self, emit: Emit) -> _Worker:
+    async def _new_worker(self, emit: Emit) -> Worker:
         if self._is_closed:
             raise _error("The machine is being closed, and starts nothing any more")
         number = next(each for each in range(len(self._crew.taken) + 1) if each not in self._crew.taken)
@@ -247,7 +247,7 @@ class ManagedMachine:
             self._crew.taken.discard(number)
             raise
         settings = replace(self._settings, endpoint=process.url, auth_token=None)
-        worker = _Worker(number, process, ComfyUIMachine(settings, patience=self._patience, nodes=self._nodes))
+        worker = Worker(number, process, ComfyUIMachine(settings, patience=self._patience, nodes=self._nodes))
         self._crew.all.add(worker)
         return worker
 
@@ -287,31 +287,33 @@ class ManagedMachine:
             folder.mkdir(parents=True, exist_ok=True)
         return ["--output-directory", str(output), "--temp-directory", str(temp)]
 
-    async def _put_back(self, worker: _Worker) -> None:
+    async def _put_back(self, worker: Worker) -> None:
         """Keep a process for the next run. One that hangs, or still works on something, is of no more use."""
-        if self._is_closed or not worker.process.is_running or not await worker.comfyui.is_idle():
+        if self._is_closed or worker.is_leaving or not worker.process.is_running or not await worker.comfyui.is_idle():
             await self._dismiss(worker)
         else:
             self._keep(worker)
 
-    def _keep(self, worker: _Worker) -> None:
+    def _keep(self, worker: Worker) -> None:
         self._crew.idle.append(worker)
+        self._retire_later(worker)
+
+    def _retire_later(self, worker: Worker) -> None:
+        if worker.retirement:
+            worker.retirement.cancel()
         loop = asyncio.get_running_loop()
         worker.retirement = loop.call_later(self._settings.idle_timeout, self._retire, worker)
 
-    def _retire(self, worker: _Worker) -> None:
-        if self._settings.keep_warm and len(self._crew.all) == 1:
+    def _retire(self, worker: Worker) -> None:
+        if worker.asked or (self._settings.keep_warm and len(self._crew.all) == 1):
             return
-        self._crew.all.discard(worker)
-        self._crew.idle.remove(worker)
+        self._crew.forget(worker)
         task = asyncio.ensure_future(self._dismiss(worker))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _dismiss(self, worker: _Worker) -> None:
-        self._crew.all.discard(worker)
-        if worker in self._crew.idle:
-            self._crew.idle.remove(worker)
+    async def _dismiss(self, worker: Worker) -> None:
+        self._crew.forget(worker)
         await worker.stop()
         self._crew.taken.discard(worker.number)
 
@@ -319,6 +321,7 @@ class ManagedMachine:
         """Have a process that answers, from the beginning on and again whenever it has gone."""
         clock, pause = asyncio.get_running_loop().time, self._retry_seconds
         while True:
+            await self._is_wanted.wait()
             began = clock()
             try:
                 worker = await self._warm_worker()
@@ -333,7 +336,7 @@ class ManagedMachine:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_RETRY_SECONDS)
 
-    async def _warm_worker(self) -> _Worker:
+    async def _warm_worker(self) -> Worker:
         """A process that answers or is at work, started if need be. A run that comes meanwhile waits for it."""
         async with self._slots:
             at_work = (each for each in self._crew.all if each not in self._crew.idle and each.process.is_running)
@@ -349,7 +352,7 @@ class ManagedMachine:
             self._keep(worker)
             return worker
 
-    async def _asked_worker(self) -> _Worker:
+    async def _asked_worker(self) -> Worker:
         """A process to be asked. Whoever waits for its start may go away, and it goes on for the next one."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._warm_worker())
@@ -360,7 +363,14 @@ class ManagedMachine:
             raise _error("The machine is being closed")
         return asking.result()
 
-    async def _until_of_no_use(self, worker: _Worker) -> None:
+    def _give_up(self, *tasks: asyncio.Task[Any] | None) -> None:
+        """End what was begun by itself, and wait for its end when the machine is stopped or closed."""
+        for task in filter(None, tasks):
+            task.cancel()
+            self._given_up.add(task)
+            task.add_done_callback(self._given_up.discard)
+
+    async def _until_of_no_use(self, worker: Worker) -> None:
         """Return when a process has ended. One that does not answer while it has nothing to do is stopped."""
         while worker.process.is_running:
             with suppress(asyncio.TimeoutError):
@@ -368,7 +378,7 @@ class ManagedMachine:
             if worker in self._crew.idle:
                 await self._stop_if_it_hangs(worker)
 
-    async def _stop_if_it_hangs(self, worker: _Worker) -> None:
+    async def _stop_if_it_hangs(self, worker: Worker) -> None:
         retirement = worker.retirement  # another one each time that it becomes idle
         try:
             await worker.comfyui.health()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..endpoint import Endpoint, PublicEndpoint
-from . import assets, deployments, doc, files, health, keys, machines, objects, runs, workflows
+from . import assets, deployments, doc, events, files, health, keys, machines, objects, runs, workflows
 
 ENDPOINTS: list[Endpoint] = [
     *runs.ENDPOINTS,
@@ -13,6 +13,7 @@ ENDPOINTS: list[Endpoint] = [
     *files.ENDPOINTS,
     *assets.ENDPOINTS,
     *keys.ENDPOINTS,
+    *events.ENDPOINTS,
 ]
 """Need an API key."""
 

@@ -6,12 +6,24 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ...errors import Conflict, NotFound
-from ...inputs import PREFIX, inputs_of, outputs_of
-from ...models import Deployment, DeploymentChange, DeploymentQuery, Graph, Id, KeyScope, Message, NewDeployment
+from ...errors import BadRequest, Conflict, NotFound
+from ...inputs import PREFIX, inputs_of
+from ...models import (
+    DeployedVersion,
+    Deployment,
+    DeploymentChange,
+    DeploymentQuery,
+    Graph,
+    Id,
+    KeyScope,
+    Message,
+    NewDeployment,
+)
+from ...outputs import outputs_of
 from ..call import Call
 from ..checking import check_machine_for
 from ..endpoint import Access, Endpoint
+from ..repeating import once_of
 
 _NEVER_EMPTY = ("workflow_version_id", "machine_id", "environment", "name", "retry_elsewhere", "check_machine")
 _SETTINGS = ("name", "run_timeout", "queue_timeout", "concurrency_limit", "retry_elsewhere", "check_machine")
@@ -30,15 +42,18 @@ async def create_deployment(call: Call, body: NewDeployment) -> Deployment:
 
     The machine has to have the nodes and models that the graph needs, unless `check_machine` is false.
     """
-    store = call.platform.store.deployments
+    store, once = call.platform.store.deployments, await once_of(call, body)
+    if made := await call.platform.store.once.find(call.owner, once):
+        return with_types(await store.get(call.owner, made["id"]))
     settings = {name: getattr(body, name) for name in _SETTINGS}
     values = {name: getattr(body, name) for name in ("workflow_version_id", "machine_id", "environment")}
     await _check_new(call, body)
     if body.deployment_id:
         given = values | {name: value for name, value in settings.items() if value is not None}
-        deployment = await store.change(call.owner, body.deployment_id, given)
+        deployment = await store.change(call.owner, body.deployment_id, given, by=call.holder.name, once=once)
     else:
-        deployment = await store.put(call.owner, workflow_id=body.workflow_id, **values, **settings)
+        values |= {"workflow_id": body.workflow_id, "by": call.holder.name, "once": once}
+        deployment = await store.put(call.owner, **values, **settings)
     call.platform.dispatcher.wake()  # more of its runs may begin
     return with_types(deployment)
 
@@ -53,9 +68,15 @@ async def change_deployment(call: Call, deployment_id: Id, body: DeploymentChang
     """Give a deployment another version, machine, environment, name or limit."""
     values = {name: value for name, value in body.given().items() if value is not None or name not in _NEVER_EMPTY}
     await _check_change(call, deployment_id, values)
-    deployment = await call.platform.store.deployments.change(call.owner, deployment_id, values)
+    deployment = await call.platform.store.deployments.change(call.owner, deployment_id, values, by=call.holder.name)
     call.platform.dispatcher.wake()  # more of its runs may begin
     return with_types(deployment)
+
+
+async def list_history(call: Call, deployment_id: Id) -> list[DeployedVersion]:
+    """List what a deployment has run, the newest first: a row for each change of its version or machine."""
+    await call.platform.store.deployments.check(call.owner, deployment_id)
+    return await call.platform.store.history.list(deployment_id)
 
 
 async def delete_deployment(call: Call, deployment_id: Id) -> Message:
@@ -126,9 +147,12 @@ def _for_runners(deployment: Deployment) -> Deployment:
 
 ENDPOINTS: list[Endpoint] = [
     Endpoint("GET", "/deployments", list_deployments, Access.READ_OR_RUN),
-    Endpoint("POST", "/deployment", create_deployment, Access.WRITE, (Conflict,), may_miss=True),
+    Endpoint(
+        "POST", "/deployment", create_deployment, Access.WRITE, (BadRequest, Conflict), is_once=True, may_miss=True
+    ),
     Endpoint("GET", "/deployment/{deployment_id}", get_deployment, Access.READ_OR_RUN),
     Endpoint("PATCH", "/deployment/{deployment_id}", change_deployment, Access.WRITE, (Conflict,)),
+    Endpoint("GET", "/deployment/{deployment_id}/history", list_history, Access.READ),
     Endpoint("DELETE", "/deployment/{deployment_id}", delete_deployment, Access.WRITE),
     Endpoint("POST", "/deployment/{deployment_id}/deactivate", deactivate_deployment, Access.WRITE),
     Endpoint("POST", "/deployment/{deployment_id}/activate", activate_deployment, Access.WRITE),

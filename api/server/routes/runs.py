@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from dataclasses import replace
 from typing import Any
 
@@ -28,9 +26,8 @@ from ...models import (
 from ..call import Call
 from ..dispatcher import WAITING
 from ..endpoint import EVENT_STREAM, RUN_BYTES, Access, Endpoint
+from ..streaming import last_event_id, stream
 from ..submission import submit
-
-log = logging.getLogger("outpost.server")
 
 CANCEL_SECONDS = 10
 """How long an answer to a cancellation waits for the machine to have stopped."""
@@ -60,10 +57,7 @@ async def stream_run(call: Call, body: RunRequest) -> web.StreamResponse:
 
 async def follow_run(call: Call, run_id: Id) -> web.StreamResponse:
     """Follow a run that is already there, from the header Last-Event-ID on."""
-    last = call.request.headers.get("Last-Event-ID", "0")
-    if not last.isdecimal() or len(last) > 9:
-        raise BadRequest("Last-Event-ID has to be the id of an event of this stream")
-    runs, after = call.platform.store.runs, int(last)
+    runs, after = call.platform.store.runs, last_event_id(call.request) or 0
     run, newest = await runs.get(call.owner, run_id), await runs.last_event(run_id)
     if after > newest:
         raise BadRequest(f"Last-Event-ID is {after} and the last event of this stream has the id {newest}")
@@ -76,22 +70,21 @@ async def get_run(call: Call, run_id: Id, query: RunShown) -> Run:
     platform = call.platform
     run = await platform.store.runs.get(call.owner, run_id, with_queue_position=query.queue_position)
     outputs = await platform.rendering.outputs(run_id, base_url=call.base_url)
-    live = None if run.status.is_terminal else platform.feed.live(run_id)
-    now: dict[str, Any] = {"progress": live.progress, "live_status": live.text} if live else {}
+    now: dict[str, Any] = {}
     if run.status is RunStatus.QUEUED and (trouble := await platform.dispatcher.why_waiting(run_id)):
         now["live_status"] = WAITING.format(trouble=trouble)
-    return run.model_copy(update={"outputs": outputs, **now})
+    return _as_it_is_now(call, run).model_copy(update={"outputs": outputs, **now})
 
 
 async def list_runs(call: Call, query: RunQuery) -> list[Run]:
     """List runs without their inputs and outputs, newest first."""
-    return await call.platform.store.runs.list(call.owner, query)
+    return await _list(call, query)
 
 
 async def list_runs_of_workflow(call: Call, workflow_id: Id, query: RunsOfOne) -> list[Run]:
     """List the runs of a workflow without their inputs and outputs, newest first."""
     await call.platform.store.workflows.get(call.owner, workflow_id)
-    return await call.platform.store.runs.list(call.owner, RunQuery(workflow_id=workflow_id, **query.model_dump()))
+    return await _list(call, RunQuery(workflow_id=workflow_id, **query.model_dump()))
 
 
 async def list_runs_of_deployment(call: Call, deployment_id: Id, query: RunsOfOne) -> RunsAnswer:
@@ -99,7 +92,7 @@ async def list_runs_of_deployment(call: Call, deployment_id: Id, query: RunsOfOn
     await call.platform.store.deployments.check(call.owner, deployment_id)
     wanted = RunQuery(deployment_id=deployment_id, **query.model_dump())
     meta = RunsMeta(limit=query.limit, offset=query.offset)
-    return RunsAnswer(data=await call.platform.store.runs.list(call.owner, wanted), meta=meta)
+    return RunsAnswer(data=await _list(call, wanted), meta=meta)
 
 
 async def cancel_run(call: Call, run_id: Id) -> CancelResult:
@@ -117,6 +110,16 @@ async def cancel_run(call: Call, run_id: Id) -> CancelResult:
     return CancelResult(message="The run is cancelled" if is_over else "The machine is stopping the run")
 
 
+async def _list(call: Call, query: RunQuery) -> list[Run]:
+    return [_as_it_is_now(call, run) for run in await call.platform.store.runs.list(call.owner, query)]
+
+
+def _as_it_is_now(call: Call, run: Run) -> Run:
+    """A run with what the machine is doing at this moment, if this process works on it."""
+    live = None if run.status.is_terminal else call.platform.feed.live(run.id)
+    return run.model_copy(update={"progress": live.progress, "live_status": live.text}) if live else run
+
+
 async def _stream(call: Call, run_id: str, *, after: int) -> web.StreamResponse:
     """Send the log of a run from event `after` on, and its progress in between, until its terminal status."""
 
@@ -125,30 +128,10 @@ async def _stream(call: Call, run_id: str, *, after: int) -> web.StreamResponse:
             return event
         return replace(event, output=call.platform.rendering.with_urls(event.output, base_url=call.base_url))
 
-    response = web.StreamResponse(headers={"X-Accel-Buffering": "no", "Cache-Control": "no-cache"})
-    response.content_type, response.charset = "text/event-stream", "utf-8"
     async with call.platform.feed.follow(run_id) as tail:
-        clock, keep_alive = asyncio.get_running_loop().time, call.platform.config.keep_alive_seconds
-        look_at = clock() + keep_alive
-        stream = tail.stream(show, base_url=call.base_url, after=after)
+        news = tail.stream(show, base_url=call.base_url, after=after)
         call.platform.dispatcher.tell_why_they_wait()
-        try:
-            await response.prepare(call.request)
-            while news := await stream.next():
-                await response.write(news)
-                if clock() >= look_at:
-                    if not await call.platform.store.keys.is_valid(call.holder):
-                        break  # it has been revoked, or has expired
-                    look_at = clock() + keep_alive
-            await response.write_eof()
-        except ConnectionResetError:
-            pass  # the client is gone; the run goes on
-        except Exception:
-            # The answer has begun, so there is no other way to say that it is not whole.
-            log.exception("the stream of run %s broke off", run_id)
-            if call.request.transport:
-                call.request.transport.abort()
-    return response
+        return await stream(call, news.next, what=f"run {run_id}")
 
 
 ENDPOINTS: list[Endpoint] = [
@@ -159,6 +142,7 @@ ENDPOINTS: list[Endpoint] = [
         Access.RUN,
         (BadRequest, Conflict),
         max_body_bytes=RUN_BYTES,
+        is_once=True,
         may_miss=True,
     ),
     Endpoint(
@@ -168,6 +152,7 @@ ENDPOINTS: list[Endpoint] = [
         Access.RUN,
         (BadRequest, Conflict),
         max_body_bytes=RUN_BYTES,
+        is_once=True,
         may_miss=True,
     ),
     Endpoint(
@@ -178,6 +163,7 @@ ENDPOINTS: list[Endpoint] = [
         (BadRequest, Conflict),
         EVENT_STREAM,
         max_body_bytes=RUN_BYTES,
+        is_once=True,
         may_miss=True,
     ),
     Endpoint("GET", "/run/{run_id}", get_run, Access.READ_OR_RUN),

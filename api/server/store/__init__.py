@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from .account_events import AccountEventStore
 from .assets import AssetStore
 from .database import Database, open_database
 from .deployments import DeploymentStore
 from .files import FileStore
+from .history import DeploymentHistory
 from .keys import KeyStore
 from .machines import MachineStore
+from .once import OnceStore
 from .runs import RunStore
 from .webhooks import WebhookStore
 from .work import WorkStore
@@ -26,10 +29,13 @@ class Store:
         self.assets = AssetStore(database)
         self.machines = MachineStore(database)
         self.deployments = DeploymentStore(database)
+        self.history = DeploymentHistory(database)
         self.workflows = WorkflowStore(database)
         self.runs = RunStore(database)
         self.work = WorkStore(database)
         self.webhooks = WebhookStore(database)
+        self.account_events = AccountEventStore(database)
+        self.once = OnceStore(database)
 
 
 async def open_store(url: str) -> Store:

@@ -14,6 +14,7 @@ from ...errors import Conflict, InvalidInput, NotFound
 from ...models import AssetQuery
 from .database import Database, fetch, found, take_turns
 from .keys import Owner
+from .notes import note_thing
 from .search import contains
 from .tables import assets
 
@@ -65,8 +66,13 @@ class AssetStore:
         now = self._database.now()
         change = sa.update(assets).where(assets.c.id == asset_id, assets.c.owner_id == owner.id, ~assets.c.is_folder)
         change = change.values(file_size=size, stored_at=now, updated_at=now).returning(*_COLUMNS)
-        rows = await self._database.write(lambda connection: fetch(connection, change))
-        return AssetRow(**found(rows, f"There is no asset {asset_id[:80]!r}"))
+
+        def write(connection: sa.Connection) -> AssetRow:
+            row = AssetRow(**found(fetch(connection, change), f"There is no asset {asset_id[:80]!r}"))
+            note_thing(connection, owner.id, "asset", asset_id, "created")
+            return row
+
+        return await self._database.write(write)
 
     async def is_announced(self, object_key: str) -> bool:
         """Whether there is an asset behind an object key."""
@@ -126,6 +132,7 @@ class AssetStore:
             connection.execute(sa.update(assets).where(assets.c.id == asset_id).values(values))
             if row.is_folder and path != row.path:
                 _move_inside(connection, owner, row.path, to=path)
+            note_thing(connection, owner.id, "asset", asset_id, "updated")
             return _read(connection, owner, assets.c.id == asset_id, asset_id)
 
         try:
@@ -141,6 +148,7 @@ class AssetStore:
             row = _read(connection, owner, assets.c.id == asset_id, asset_id)
             these = (assets.c.owner_id == owner.id) & ((assets.c.id == asset_id) | _inside(row.path, row.is_folder))
             gone = fetch(connection, sa.delete(assets).where(these).returning(assets.c.object_key))
+            note_thing(connection, owner.id, "asset", asset_id, "deleted")
             return [each["object_key"] for each in gone if each["object_key"]]
 
         return await self._database.write(write)
@@ -160,6 +168,8 @@ def _insert(connection: sa.Connection, row: AssetRow) -> None:
     _check_folder(connection, owner, row.parent_path)
     _check_length(row.path)
     connection.execute(sa.insert(assets).values(vars(row)))
+    if row.stored_at:
+        note_thing(connection, owner.id, "asset", row.id, "created")
 
 
 def _take_turns(connection: sa.Connection, owner: Owner) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidReq
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import ConfigurationError, NotFound, Unavailable, quote
+from .notes import take_notes, write_notes
 from .sqlite import SqliteEngine
 from .tables import metadata
 
@@ -84,6 +85,8 @@ class Database:
     def __init__(self, engine: Engine, *, now: Callable[[], datetime] = utc_now) -> None:
         self._engine = engine
         self.now = now
+        self.on_news: Callable[[], None] = lambda: None
+        """Called on the event loop after a transaction that has told something, also when its caller has gone."""
 
     @property
     def is_shared(self) -> bool:
@@ -95,8 +98,24 @@ class Database:
         return await self._engine.read(work)
 
     async def write(self, work: Work[T]) -> T:
-        """Do something in one transaction: all of it happens, or nothing."""
-        return await self._engine.write(work)
+        """Do something in one transaction: all of it happens, or nothing. What it has noted is told afterwards."""
+        has_told = False
+
+        def whole(connection: sa.Connection) -> T:
+            nonlocal has_told
+            take_notes(connection)  # of one that was undone
+            result = work(connection)
+            if notes := take_notes(connection):
+                take_turns(connection, "account events")
+                write_notes(connection, self.now(), notes)
+                has_told = True
+            return result
+
+        try:
+            return await self._engine.write(whole)
+        finally:
+            if has_told:
+                self.on_news()
 
     async def rows(self, query: sa.Executable, **parameters: Any) -> list[Row]:
         """The rows that a query finds. Hot queries are made once, with `sa.bindparam`, and get their values here."""

@@ -14,8 +14,11 @@ from sqlalchemy.exc import IntegrityError
 from ...errors import Conflict, NotFound
 from ...models import Deployment, DeploymentQuery, Graph
 from .database import Database, Row, fetch, found, take_turns
+from .history import keep_history
 from .keys import Owner
 from .machines import MANAGED
+from .notes import note_thing
+from .once import Made, Once, do_once
 from .tables import deployments, machines, runs, workflow_versions, workflows
 from .transitions import abandon
 
@@ -108,16 +111,19 @@ class DeploymentStore:
         workflow_version_id: str,
         machine_id: str,
         environment: str,
+        by: str | None = None,
+        once: Once | None = None,
         **more: Any,
     ) -> Deployment:
         """Put a workflow version on a machine. A workflow has one deployment per environment, which this replaces.
 
-        `more` are further columns, such as `name` and `run_timeout`; those that are None stay as they are.
+        `by` is who does it; `more` are further columns, such as `name` and `run_timeout`: those that are None stay as
+        they are.
         """
         now, more = self._database.now(), {name: value for name, value in more.items() if value is not None}
 
-        def put(connection: sa.Connection) -> str:
-            return put_deployment(
+        def put(connection: sa.Connection) -> Made:
+            deployment_id = put_deployment(
                 connection,
                 owner,
                 now=now,
@@ -126,17 +132,30 @@ class DeploymentStore:
                 machine_id=machine_id,
                 environment=environment,
                 more=more,
+                by=by,
             )
+            return {"id": deployment_id}
 
-        return await self.get(owner, await self._database.write(put))
+        made = await self._database.write(
+            lambda connection: do_once(connection, now, owner, once, lambda: put(connection))
+        )
+        return await self.get(owner, made["id"])
 
-    async def change(self, owner: Owner, deployment_id: str, values: Mapping[str, Any]) -> Deployment:
+    async def change(
+        self,
+        owner: Owner,
+        deployment_id: str,
+        values: Mapping[str, Any],
+        *,
+        by: str | None = None,
+        once: Once | None = None,
+    ) -> Deployment:
         """Give a deployment other values. Raises Conflict for an environment in which its workflow has another one."""
         now = self._database.now()
         update = sa.update(deployments).where(*_mine(owner, deployment_id)).values(**values, updated_at=now)
         this = sa.select(deployments.c.workflow_id).where(*_mine(owner, deployment_id)).with_for_update()
 
-        def write(connection: sa.Connection) -> None:
+        def write(connection: sa.Connection) -> Made:
             row = found(fetch(connection, this), f"There is no deployment {deployment_id}")
             take_turns(connection, f"deployments of {row['workflow_id']}")
             if machine_id := values.get("machine_id"):
@@ -144,9 +163,14 @@ class DeploymentStore:
             if version_id := values.get("workflow_version_id"):
                 _check_version(connection, owner, workflow_id=row["workflow_id"], version_id=version_id)
             connection.execute(update)
+            keep_history(connection, now, deployment_id, by=by)
+            note_thing(connection, owner.id, "deployment", deployment_id, "updated")
+            return {"id": deployment_id}
 
         try:
-            await self._database.write(write)
+            await self._database.write(
+                lambda connection: do_once(connection, now, owner, once, lambda: write(connection))
+            )
         except IntegrityError as error:
             raise Conflict(
                 f"The workflow has another deployment in the environment {values.get('environment')!r}. "
@@ -168,6 +192,7 @@ class DeploymentStore:
             found(fetch(connection, change.returning(deployments.c.id)), f"There is no deployment {deployment_id}")
             these = runs.c.deployment_id == deployment_id
             abandon(connection, now, these, "The deployment was deleted before the run began")
+            note_thing(connection, owner.id, "deployment", deployment_id, "deleted")
 
         await self._database.write(write)
 
@@ -244,21 +269,30 @@ def put_deployment(
     machine_id: str,
     environment: str,
     more: Mapping[str, Any],
+    by: str | None,
 ) -> str:
     """Put a workflow version on a machine, inside of a transaction; the deployment's id."""
     take_turns(connection, f"deployments of {workflow_id}")
     _check_machine(connection, owner, machine_id)
     workflow = _check_version(connection, owner, workflow_id=workflow_id, version_id=workflow_version_id)
+    place = {"owner_id": owner.id, "workflow_id": workflow_id, "environment": environment}
     values = {"workflow_version_id": workflow_version_id, "machine_id": machine_id, "updated_at": now, **more}
-    same = (deployments.c.workflow_id == workflow_id) & (deployments.c.environment == environment)
-    same &= deployments.c.deleted_at.is_(None)
-    change = sa.update(deployments).where(same).values(**values, deactivated_at=None)
-    if rows := fetch(connection, change.returning(deployments.c.id)):
-        return rows[0]["id"]
-    added = {"id": str(uuid4()), "owner_id": owner.id, "workflow_id": workflow_id, "environment": environment}
-    row = {"name": workflow["name"], **values, **added, "created_at": now}
+    deployment_id, deed = _put(connection, place, values, name=workflow["name"])
+    keep_history(connection, now, deployment_id, by=by)
+    note_thing(connection, owner.id, "deployment", deployment_id, deed)
+    return deployment_id
+
+
+def _put(connection: sa.Connection, place: Row, values: Row, *, name: str) -> tuple[str, str]:
+    """The id of the deployment of a workflow and environment, and whether it was created or updated."""
+    same = [deployments.c[column] == place[column] for column in ("workflow_id", "environment")]
+    change = sa.update(deployments).where(*same, deployments.c.deleted_at.is_(None))
+    change = change.values(**values, deactivated_at=None).returning(deployments.c.id)
+    if rows := fetch(connection, change):
+        return rows[0]["id"], "updated"
+    row = {"id": str(uuid4()), "name": name, **values, **place, "created_at": values["updated_at"]}
     connection.execute(sa.insert(deployments).values(row))
-    return added["id"]
+    return row["id"], "created"
 
 
 def _mine(owner: Owner, deployment_id: str) -> list[sa.ColumnElement[bool]]:

@@ -19,7 +19,7 @@ PREFIX = "outpost_"
 _IN_FORCE = api_keys.c.revoked_at.is_(None) & (
     api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > sa.bindparam("now", type_=api_keys.c.expires_at.type))
 )
-_VALID = sa.select(api_keys.c.id, api_keys.c.owner_id, api_keys.c.scope).where(
+_VALID = sa.select(api_keys.c.id, api_keys.c.owner_id, api_keys.c.scope, api_keys.c.name).where(
     api_keys.c.key_hash == sa.bindparam("key_hash"), _IN_FORCE
 )
 _STILL_VALID = sa.select(api_keys.c.id).where(api_keys.c.id == sa.bindparam("key_id"), _IN_FORCE)
@@ -39,6 +39,8 @@ class KeyHolder:
     key_id: str
     owner: Owner
     scope: KeyScope
+    name: str
+    """What the key is called."""
 
 
 class KeyStore:
@@ -64,7 +66,7 @@ class KeyStore:
         expires_at: datetime | None = None,
     ) -> tuple[KeyHolder, str]:
         """A new key, in clear for this once, and who may use it; a new owner when None is given."""
-        holder = KeyHolder(str(uuid4()), owner or Owner(str(uuid4())), scope)
+        holder = KeyHolder(str(uuid4()), owner or Owner(str(uuid4())), scope, name)
         key = PREFIX + secrets.token_urlsafe(32)
         row = {
             "id": holder.key_id,
@@ -81,7 +83,10 @@ class KeyStore:
     async def holder_of(self, key: str) -> KeyHolder | None:
         """Who may use a key that is valid now, else None."""
         rows = await self._database.rows(_VALID, key_hash=_hash(key), now=self._database.now())
-        return KeyHolder(rows[0]["id"], Owner(rows[0]["owner_id"]), KeyScope(rows[0]["scope"])) if rows else None
+        if not rows:
+            return None
+        row = rows[0]
+        return KeyHolder(row["id"], Owner(row["owner_id"]), KeyScope(row["scope"]), row["name"])
 
     async def is_valid(self, holder: KeyHolder) -> bool:
         """Whether a key that was shown earlier is valid still."""

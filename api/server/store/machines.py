@@ -12,6 +12,7 @@ from ...errors import Conflict
 from ...models import Machine, MachineQuery
 from .database import Database, Row, fetch, found
 from .keys import Owner
+from .notes import note_thing
 from .search import contains
 from .tables import deployments, machines, pool_members, runs
 from .transitions import abandon
@@ -36,7 +37,12 @@ class MachineStore:
         now, machine_id = self._database.now(), str(uuid4())
         row = {"id": machine_id, "owner_id": owner.id, "name": name, "type": kind, "concurrency_limit": slots}
         insert = sa.insert(machines).values(**row, **settings, created_at=now, updated_at=now)
-        await self._database.write(lambda connection: connection.execute(insert))
+
+        def write(connection: sa.Connection) -> None:
+            connection.execute(insert)
+            note_thing(connection, owner.id, "machine", machine_id, "created")
+
+        await self._database.write(write)
         return machine_id
 
     async def rows(self) -> list[Row]:
@@ -47,21 +53,30 @@ class MachineStore:
         """Remember a pool; its id. Raises NotFound for a machine that is not there, Conflict for one that is a pool."""
         now, pool_id = self._database.now(), str(uuid4())
         row = {"id": pool_id, "owner_id": owner.id, "name": name, "type": POOL, "concurrency_limit": 0}
-        wanted = list(dict.fromkeys(machine_ids))
-        query = sa.select(machines.c.id, machines.c.name, machines.c.type).with_for_update(read=True)
-        query = query.where(_EXISTS, machines.c.owner_id == owner.id, machines.c.id.in_(wanted))
 
         def write(connection: sa.Connection) -> None:
-            there = {member["id"]: member for member in fetch(connection, query)}
-            for machine_id in wanted:
-                member = found([there[machine_id]] if machine_id in there else [], f"There is no machine {machine_id}")
-                if member["type"] == POOL:
-                    raise Conflict(f"{member['name']!r} is a pool itself: name its machines instead")
             connection.execute(sa.insert(machines).values(**row, created_at=now, updated_at=now))
-            connection.execute(sa.insert(pool_members), [{"pool_id": pool_id, "machine_id": each} for each in wanted])
+            _put_into_pool(connection, owner, pool_id, machine_ids)
+            note_thing(connection, owner.id, "machine", pool_id, "created")
 
         await self._database.write(write)
         return pool_id
+
+    async def change(
+        self, owner: Owner, machine_id: str, values: Mapping[str, Any], *, machine_ids: Sequence[str] | None = None
+    ) -> None:
+        """Give a machine other values, and a pool other machines. Raises as `add_pool`."""
+        mine = (machines.c.id == machine_id) & (machines.c.owner_id == owner.id) & _EXISTS
+        update = sa.update(machines).where(mine).values(**values, updated_at=self._database.now())
+
+        def write(connection: sa.Connection) -> None:
+            found(fetch(connection, update.returning(machines.c.id)), f"There is no machine {machine_id}")
+            if machine_ids is not None:
+                connection.execute(sa.delete(pool_members).where(pool_members.c.pool_id == machine_id))
+                _put_into_pool(connection, owner, machine_id, machine_ids)
+            note_thing(connection, owner.id, "machine", machine_id, "updated")
+
+        await self._database.write(write)
 
     async def members(self) -> dict[str, list[str]]:
         """The machines of every pool, by the id of the pool."""
@@ -106,15 +121,21 @@ class MachineStore:
                 _check_that_nobody_uses(connection, machine_id)
             connection.execute(sa.delete(pool_members).where(pool_members.c.machine_id == machine_id))
             abandon(connection, now, runs.c.machine_id == machine_id, "The machine was deleted before the run began")
+            note_thing(connection, owner.id, "machine", machine_id, "deleted")
 
         await self._database.write(write)
 
-    async def set_token(self, owner: Owner, machine_id: str, auth_token: str) -> None:
-        """Use another token for the ComfyUI of a machine. Whoever holds the machine has the old one until it is made
-        anew."""
-        change = sa.update(machines).where(machines.c.id == machine_id, machines.c.owner_id == owner.id, _EXISTS)
-        change = change.values(auth_token=auth_token, updated_at=self._database.now())
-        await self._database.write(lambda connection: connection.execute(change))
+
+def _put_into_pool(connection: sa.Connection, owner: Owner, pool_id: str, machine_ids: Sequence[str]) -> None:
+    wanted = list(dict.fromkeys(machine_ids))
+    query = sa.select(machines.c.id, machines.c.name, machines.c.type).with_for_update(read=True)
+    query = query.where(_EXISTS, machines.c.owner_id == owner.id, machines.c.id.in_(wanted))
+    there = {member["id"]: member for member in fetch(connection, query)}
+    for machine_id in wanted:
+        member = found([there[machine_id]] if machine_id in there else [], f"There is no machine {machine_id}")
+        if member["type"] == POOL:
+            raise Conflict(f"{member['name']!r} is a pool itself: name its machines instead")
+    connection.execute(sa.insert(pool_members), [{"pool_id": pool_id, "machine_id": each} for each in wanted])
 
 
 def _check_that_nobody_uses(connection: sa.Connection, machine_id: str) -> None:

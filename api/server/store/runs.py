@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,8 @@ from ...models import Run, RunQuery, RunRequest, RunStatus
 from .database import Database, Row, fetch, found
 from .deployments import RunnableDeployment, check_runnable
 from .keys import Owner
-from .tables import run_events, run_outputs, runs, webhook_deliveries
+from .notes import note, run_changed
+from .tables import deployments, run_events, run_outputs, runs, webhook_deliveries
 from .transitions import WAITING, WORKING, advance, write_events
 
 _INSERT = sa.insert(runs)
@@ -29,10 +30,19 @@ _INNER = (
     *("idempotency_key", "request_hash", "is_cancel_requested", "attempts", "last_event", "lost_on", "comes_from"),
 )
 _SHOWN = [column for column in runs.c if column.name not in (*_INNER, "lease", "lease_expires_at")]
-_THIS = sa.select(*_SHOWN).where(runs.c.id == sa.bindparam("run_id"), runs.c.owner_id == sa.bindparam("owner_id"))
+
+
+def _with_environment(columns: Iterable[sa.Column[Any]]) -> sa.Select[Any]:
+    query = sa.select(*columns, deployments.c.environment)
+    return query.outerjoin(deployments, deployments.c.id == runs.c.deployment_id)
+
+
+_THIS = _with_environment(_SHOWN).where(
+    runs.c.id == sa.bindparam("run_id"), runs.c.owner_id == sa.bindparam("owner_id")
+)
 _NEWEST_FIRST = (
     # Without the inputs, which can be megabytes.
-    sa.select(*(column for column in _SHOWN if column.name != "inputs"))
+    _with_environment(column for column in _SHOWN if column.name != "inputs")
     .where(runs.c.owner_id == sa.bindparam("owner_id"))
     .order_by(runs.c.created_at.desc(), runs.c.id.desc())
     .limit(sa.bindparam("limit"))
@@ -44,6 +54,9 @@ _EVENTS = (
     .where(run_events.c.run_id == sa.bindparam("run_id"), run_events.c.number > sa.bindparam("after"))
     .order_by(run_events.c.number)
 )
+
+_NEW: Row = {"progress": 0.0, **dict.fromkeys(("live_status", "started_at", "ended_at", "error"))}
+"""What is not said of a run that has just been accepted."""
 
 
 @dataclass(frozen=True)
@@ -92,27 +105,22 @@ class RunStore:
         """
         now, run_id = self._database.now(), str(uuid4())
         events = [Accepted(run_id), StatusChanged(run_id, RunStatus.QUEUED)]
-        row = {
-            "id": run_id,
-            "last_event": len(events),
-            **_of_deployment(owner, deployment, limits, now),
-            **_of_request(request, key, webhook),
-            "inputs": inputs,
-            "comes_from": comes_from,
-        }
+        row: Row = {"id": run_id, "last_event": len(events), "inputs": inputs, "comes_from": comes_from}
+        row |= _of_deployment(owner, deployment, limits, now) | _of_request(request, key, webhook)
 
         def add(connection: sa.Connection) -> None:
             check_runnable(connection, owner, deployment.id)
             connection.execute(_INSERT, row)
             write_events(connection, now, run_id, events, last=len(events))
+            note(connection, owner.id, run_changed({**_NEW, **row}))
 
         try:
             await self._database.write(add)
+            return run_id
         except IntegrityError as error:
             if key and (same := await self.find_by_key(owner, request, key)):
                 return same
             raise Conflict("The deployment is being changed at this moment; try again") from error
-        return run_id
 
     async def find_by_key(self, owner: Owner, request: RunRequest, key: str) -> str | None:
         """The run that was asked for with this idempotency key, if there is one; Conflict when by another request."""

@@ -129,6 +129,7 @@ workflow_versions = sa.Table(
     sa.Column("workflow", sa.JSON),
     sa.Column("workflow_api", sa.JSON),
     sa.Column("comment", sa.Text),
+    sa.Column("user_name", sa.String(200)),
     _time("created_at", nullable=False),
     sa.UniqueConstraint("workflow_id", "version"),
 )
@@ -162,6 +163,18 @@ sa.Index(
     unique=True,
     sqlite_where=_deployment_exists,
     postgresql_where=_deployment_exists,
+)
+
+deployed_versions = sa.Table(
+    "deployed_versions",
+    metadata,
+    _id(),
+    _ref("deployment_id", "deployments.id", is_indexed=False),
+    _ref("workflow_version_id", "workflow_versions.id", is_indexed=False),
+    _ref("machine_id", "machines.id", is_indexed=False),
+    _time("at", nullable=False),
+    sa.Column("by", sa.String(200)),
+    sa.Index("ix_deployed_versions_list", "deployment_id", "at", "id"),
 )
 
 runs = sa.Table(
@@ -268,4 +281,27 @@ assets = sa.Table(
     _time("stored_at"),
     sa.UniqueConstraint("owner_id", "path"),
     sa.Index("ix_assets_list", "owner_id", "parent_path", "name"),
+)
+
+account_events = sa.Table(
+    "account_events",
+    metadata,
+    # SQLite counts by itself only what it calls an integer.
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _owner(is_indexed=False),
+    sa.Column("name", sa.String(20), nullable=False),
+    sa.Column("payload", sa.JSON, nullable=False),
+    _time("created_at", nullable=False, is_indexed=True),
+    sa.Index("ix_account_events_list", "owner_id", "number"),
+    sqlite_autoincrement=True,  # so that no number is given a second time
+)
+
+answered_requests = sa.Table(
+    "answered_requests",
+    metadata,
+    sa.Column("owner_id", sa.String(40), primary_key=True),
+    sa.Column("key", sa.String(200), primary_key=True),
+    sa.Column("request_hash", sa.String(64), nullable=False),
+    sa.Column("made", sa.JSON, nullable=False),
+    _time("created_at", nullable=False, is_indexed=True),
 )

@@ -12,12 +12,18 @@ import sqlalchemy as sa
 from ...events import ExecutionFailed, RunEvent, StatusChanged, encode
 from ...models import Failure, RunStatus
 from .database import Row, fetch
+from .notes import note, run_changed
 from .tables import run_events, runs, webhook_deliveries
 
 WAITING = (RunStatus.NOT_STARTED, RunStatus.QUEUED)
 WORKING = (RunStatus.STARTED, RunStatus.RUNNING, RunStatus.UPLOADING)
 
 _INSERT_EVENT = sa.insert(run_events)
+_TOLD = [
+    *(runs.c[name] for name in ("id", "owner_id", "status", "progress", "live_status", "error", "deployment_id")),
+    *(runs.c[name] for name in ("workflow_id", "workflow_version_id", "machine_id", "last_event", "webhook")),
+    *(runs.c[name] for name in ("created_at", "started_at", "ended_at")),
+]
 
 
 def advance(
@@ -37,11 +43,11 @@ def advance(
     changed = {"status": to.value, "updated_at": now, **_stamps(to, now), **(values or {})}
     changed["last_event"] = runs.c.last_event + len(events) + 1
     change = sa.update(runs).where(where, is_allowed).values(changed)
-    change = change.returning(runs.c.id, runs.c.last_event, runs.c.webhook)
-    rows = fetch(connection, change)
+    rows = fetch(connection, change.returning(*_TOLD))
     for row in rows:
         logged = [*events, StatusChanged(row["id"], to)]
         write_events(connection, now, row["id"], logged, last=row["last_event"])
+        note(connection, row["owner_id"], run_changed(row))
         if row["webhook"]:
             _announce(connection, now, row["id"], to)
     return rows

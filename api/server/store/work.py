@@ -34,6 +34,9 @@ class ClaimedRun:
 
     id: str
     owner_id: str
+    deployment_id: str
+    workflow_id: str
+    workflow_version_id: str
     machine_id: str
     lease: str
     inputs: dict[str, Any]
@@ -43,6 +46,7 @@ class ClaimedRun:
     queue_expires_at: datetime | None
     """Until when its execution has to begin."""
     created_at: datetime
+    started_at: datetime | None
     queued_at: datetime
     """Later than its creation when it was begun before."""
     attempts: int
