@@ -21,6 +21,8 @@ from ..api.server.config import ServerConfig
 from ..api.server.platform import Platform, open_platform
 from ..api.settings import Connection
 from . import contact_sheet, execution, media
+from .results import RunResult
+from .stopwatch import Stopwatch
 
 WORKFLOW_API: Graph = {
     "1": {"class_type": "ComfyUIDeployExternalImage", "inputs": {"input_id": "image"}},
@@ -37,8 +39,9 @@ STAGES = ("encode", "upload", "queue", "run", "download", "decode")
 class Console:
     """Shows a run on the terminal."""
 
-    def __init__(self, bar: Bar) -> None:
+    def __init__(self, bar: Bar, *, folder: Path) -> None:
         self.prompt_id: str | None = None
+        self.folder = folder
         self._bar = bar
         self._share = 0.0
 
@@ -60,14 +63,15 @@ async def run(picture: Path | None, output: Path) -> int:
     source = contact_sheet.made_up_picture() if picture is None else await asyncio.to_thread(_read, picture)
     image = media.decode(source, name=str(picture or "the made up picture")).image[:1]
     say(f"A picture of {image.shape[2]} x {image.shape[1]} pixels is a tensor {list(image.shape)} now.")
-    with tempfile.TemporaryDirectory(prefix="outpost-demo-") as folder:
+    # Who presses Ctrl-C may leave a thread that still writes there.
+    with tempfile.TemporaryDirectory(prefix="outpost-demo-", ignore_cleanup_errors=True) as folder:
         async with (
             open_platform(ServerConfig(Path(folder))) as platform,
             serving(platform, host="127.0.0.1", port=0) as url,
         ):
             say(f"A platform of its own serves {url}.")
             start = time.perf_counter()
-            result = await _run_on(platform, url, image)
+            result = await _run_on(platform, url, image, folder=Path(folder) / "files")
             total = time.perf_counter() - start
     is_exact = _is_exact(image, result)
     files = await asyncio.to_thread(_write, output, image, result)
@@ -85,13 +89,13 @@ def _read(picture: Path) -> bytes:
         raise InvalidInput(f"{picture} cannot be read: {error.strerror}") from error
 
 
-async def _run_on(platform: Platform, url: str, image: Any) -> execution.RunResult:
+async def _run_on(platform: Platform, url: str, image: Any, *, folder: Path) -> RunResult:
     assert platform.first_start  # its folder is new
     async with Client(Connection(url, platform.first_start.api_key)) as client:
         deployment = await _deploy(client)
         with Bar("run") as bar:
             return await execution.run_deployment(
-                client, Console(bar), deployment_id=deployment.id, inputs={"image": image}, deadline=120
+                client, Console(bar, folder=folder), deployment_id=deployment.id, inputs={"image": image}, deadline=120
             )
 
 
@@ -105,7 +109,7 @@ async def _deploy(client: Client) -> Deployment:
     )
 
 
-def _is_exact(image: Any, result: execution.RunResult) -> bool:
+def _is_exact(image: Any, result: RunResult) -> bool:
     """Whether the picture came back with the very same pixels, and inverted with exactly the opposite ones."""
     sent, same, inverted = (
         media.to_pixels(each[0])
@@ -114,7 +118,7 @@ def _is_exact(image: Any, result: execution.RunResult) -> bool:
     return np.array_equal(same, sent) and np.array_equal(inverted, 255 - sent)
 
 
-def _write(folder: Path, image: Any, result: execution.RunResult) -> list[Path]:
+def _write(folder: Path, image: Any, result: RunResult) -> list[Path]:
     pictures = {"input": media.to_pixels(image[0])}
     for name in ("inverted", "softened"):
         pictures[name] = media.to_pixels(result.pick(name).images[0].image[0])
@@ -128,7 +132,7 @@ def _write(folder: Path, image: Any, result: execution.RunResult) -> list[Path]:
     return files
 
 
-def _print_table(stopwatch: execution.Stopwatch, total: float) -> None:
+def _print_table(stopwatch: Stopwatch, total: float) -> None:
     say("\n  stage        ms\n  ---------------")
     for stage in STAGES:
         say(f"  {stage:<9}{stopwatch.seconds.get(stage, 0.0) * 1000:6.1f}")

@@ -6,31 +6,44 @@ Knows nothing of ComfyUI: whoever executes a node is a `Host`.
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..api.errors import InvalidInput, RunFailed, Unprocessable
+from ..api.errors import NotFound, OutpostError, RunCancelled, RunFailed, RunTimedOut, Unprocessable
 from ..api.events import RunEvent
-from ..api.inputs import InputKind, check_inputs, declared_inputs, kind_of
 from ..api.models import Deployment, Run, RunOutput
-from . import media
-from .outputs import PARALLEL_IMAGES, Outputs, RunResult
+from ..api.outputs import OutputKind, declared_outputs
+from . import sending
+from .cancelling import cancel_run
+from .open_runs import Fate
+from .outputs import Outputs
 from .previews import Previews
-from .progress import RunProgress
+from .progress import RunProgress, node_titles
+from .queue_watch import QueueWatch
+from .results import RunResult
 from .stopwatch import Stopwatch
-from .waiting import gather_or_cancel, interruptible
+from .waiting import interruptible
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from ..api.client import Client
+    from .open_runs import OpenRuns
 
-S = TypeVar("S")
-T = TypeVar("T")
+log = logging.getLogger("outpost.runs")
 
-_STANDS_FOR_A_TENSOR = "https://tensor.invalid/"
+SUBMISSION_SECONDS = 3.0
+"""How long the id of a run that is not wanted any more is waited for, so that it can be cancelled."""
+
+FINAL = (RunFailed, RunCancelled, RunTimedOut, NotFound)
+"""After these a run has nothing to give any more: what has submitted it has to submit another one."""
+
+OnEvent = Callable[[RunEvent], None]
 
 
 class Host(Protocol):
@@ -39,6 +52,11 @@ class Host(Protocol):
     @property
     def prompt_id(self) -> str | None:
         """The prompt that ComfyUI executes the node for; None where that is not known, or there is no ComfyUI."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Where files that a run has put out may be kept as long as the host lives. It need not exist."""
         ...
 
     def progress(self, share: float) -> None:
@@ -58,75 +76,12 @@ class Host(Protocol):
         ...
 
 
-async def upload_images(
-    client: Client, images: Sequence[Any], *, stopwatch: Stopwatch, host: Host | None = None
-) -> list[str]:
-    """The URLs of images after their upload; each is [H, W, C] or a mask [H, W], float 0..1.
+@dataclass(frozen=True)
+class Finished:
+    """A run that has succeeded, and of which kind its deployment says that each output is."""
 
-    `host` shows how many are there already. Raises InvalidInput before any is sent when one of them cannot be sent.
-    """
-    pixels = await _to_pixels(images, stopwatch)
-    is_there = 0
-
-    async def upload(each: media.Pixels) -> str:
-        nonlocal is_there
-        url = await _upload_one(client, each, stopwatch)
-        is_there += 1
-        if host:
-            host.progress(is_there / len(pixels))
-            host.text(f"uploaded {is_there} of {len(pixels)}")
-        return url
-
-    if host:
-        host.text("uploading")
-    return await _side_by_side(pixels, upload)
-
-
-async def _to_pixels(images: Sequence[Any], stopwatch: Stopwatch) -> list[media.Pixels]:
-    """The pixels of all images: only then is it known that each of them can be sent."""
-
-    async def convert(image: Any) -> media.Pixels:
-        with stopwatch.measure("encode"):
-            return await asyncio.to_thread(media.to_pixels, image)
-
-    return await _side_by_side(images, convert)
-
-
-async def _upload(client: Client, pictures: Sequence[media.Pixels], stopwatch: Stopwatch) -> list[str]:
-    """Their URLs. Pictures are encoded on threads while others are on their way, and the same pixels travel once."""
-    return await _side_by_side(pictures, lambda pixels: _upload_one(client, pixels, stopwatch))
-
-
-async def _side_by_side(items: Sequence[S], work: Callable[[S], Coroutine[Any, Any, T]]) -> list[T]:
-    """The work on each item, some at a time."""
-    limit = asyncio.Semaphore(PARALLEL_IMAGES)
-
-    async def limited(item: S) -> T:
-        async with limit:
-            return await work(item)
-
-    return await gather_or_cancel([limited(item) for item in items])
-
-
-async def _upload_one(client: Client, pixels: media.Pixels, stopwatch: Stopwatch) -> str:
-    with stopwatch.measure("encode"):
-        digest = await asyncio.to_thread(media.digest, pixels)
-    encoding: float | None = None
-
-    async def encode() -> bytes:
-        nonlocal encoding
-        start = time.perf_counter()
-        data = await asyncio.to_thread(media.encode_png, pixels)
-        encoding = time.perf_counter() - start
-        return data
-
-    start = time.perf_counter()
-    stored = await client.files.upload_once(digest, encode, content_type="image/png", name="image.png")
-    if encoding is not None:  # else the platform has it already
-        stopwatch.sent_bytes += stored.size
-    stopwatch.add("encode", encoding or 0.0)
-    stopwatch.add("upload", time.perf_counter() - start - (encoding or 0.0))
-    return stored.url
+    result: RunResult
+    kinds: Mapping[str, OutputKind]
 
 
 async def run_deployment(
@@ -138,113 +93,212 @@ async def run_deployment(
     Raises InvalidInput before anything is sent, the RunError of a run without success, and the host's own exception
     after its user wanted to stop; the remote run is cancelled then.
     """
-    flow = _Flow(client, host, deadline=deadline)
-    return await interruptible(host.check_interrupted, flow.run(deployment_id, inputs))
+    flow = Flow(client, host, deadline=deadline)
+    return (await interruptible(host.check_interrupted, flow.run_by_id(deployment_id, inputs))).result
 
 
-class _Flow:
-    def __init__(self, client: Client, host: Host, *, deadline: float | None) -> None:
+class Flow:
+    """One run for one node. `open_runs` learns of it, so that it is cancelled also when the node cannot do it."""
+
+    def __init__(
+        self,
+        client: Client,
+        host: Host,
+        *,
+        deadline: float | None = None,
+        open_runs: OpenRuns | None = None,
+        prompt_id: str | None = None,
+    ) -> None:
         self._client = client
         self._host = host
         self._deadline = deadline
+        self._open_runs = open_runs
+        self._prompt_id = prompt_id or host.prompt_id
         self._stopwatch = Stopwatch()
+        self._begun = time.perf_counter()
+        self.run_id: str | None = None
+        """Of the run, as soon as it is known."""
 
-    async def run(self, deployment_id: str, inputs: Mapping[str, Any]) -> RunResult:
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.perf_counter() - self._begun
+
+    async def run_by_id(self, deployment_id: str, inputs: Mapping[str, Any]) -> Finished:
+        """Run the deployment with this id, and wait for its outputs."""
         self._host.text("reading the deployment")
-        deployment = await self._client.deployments.get(deployment_id)
-        values = _checked(deployment, inputs)
-        self._host.text("uploading")
-        values = await self._uploaded(deployment, values)
-        outputs = Outputs(self._client, self._stopwatch)
-        try:
-            run = await self._execute(deployment, values, outputs)
-            self._host.text("downloading the outputs")
-            parts = await outputs.parts(run, _in_order(run, deployment))
-        finally:
-            await outputs.close()
-        self._show(1.0, f"run {run.id}: {run.status.value}")
-        return RunResult(run, parts, self._stopwatch)
+        return await self.run(await self._client.deployments.get(deployment_id), inputs)
 
-    async def _execute(self, deployment: Deployment, values: Mapping[str, Any], outputs: Outputs) -> Run:
-        progress = RunProgress(len(_node_ids(deployment)), show=self._show, clock=time.perf_counter)
-        previews = Previews(self._host.preview)
+    async def run(self, deployment: Deployment, inputs: Mapping[str, Any]) -> Finished:
+        """Run a deployment and wait for its outputs."""
+        values = await self._sent(deployment, inputs)
 
-        def on_event(event: RunEvent) -> None:
-            outputs.on_event(event)
-            progress.on_event(event)
-            previews.on_event(event)
-
-        try:
+        async def execute(on_event: OnEvent) -> Run:
             return await self._client.runs.execute(
                 deployment,
                 values,
                 on_event=on_event,
                 deadline=self._deadline,
-                prompt_id=self._host.prompt_id,
+                prompt_id=self._prompt_id,
                 preview_images=True,
             )
-        except (Unprocessable, RunFailed):
-            # The reason may be a file that the platform has lost: the next run sends its files anew.
-            for value in values.values():
-                self._client.files.forget(str(value))
+
+        with _forgetting(self._client, values):
+            return await self._finish(deployment, execute)
+
+    async def submit(self, deployment_id: str, inputs: Mapping[str, Any], *, source: str) -> str:
+        """Submit a run, and do not wait for it; its id."""
+        self._host.text("reading the deployment")
+        deployment = await self._client.deployments.get(deployment_id)
+        values = await self._sent(deployment, inputs)
+        submission = asyncio.ensure_future(self._client.runs.queue(deployment.id, values, preview_images=True))
+        try:
+            with _forgetting(self._client, values):
+                run_id = await asyncio.shield(submission)
+        except asyncio.CancelledError:
+            await self._take_back(submission, source=source)
+            raise
+        if self._open_runs:
+            self._open_runs.add(run_id, prompt_id=self._prompt_id, source=source)
+        log.info("run %s of deployment %s was queued", run_id, deployment.id)
+        self._show(1.0, f"run {run_id} is queued")
+        return run_id
+
+    async def collect(self, run_id: str, *, cancels: bool, source: str = "") -> Finished:
+        """Wait for a run that was submitted before. With `cancels` it is cancelled when its outputs are not wanted."""
+        if cancels and self._open_runs:
+            self._open_runs.add(run_id, prompt_id=self._prompt_id, source=source, is_attended=True)
+        self.run_id = run_id
+        with self._accounted(source):
+            run = await self._client.runs.get(run_id)
+        deployment = await self._deployment_of(run)
+
+        async def follow(on_event: OnEvent) -> Run:
+            return await self._client.runs.follow(run.id, on_event=on_event, deadline=self._deadline, cancels=cancels)
+
+        return await self._finish(deployment, follow, is_attended=cancels, source=source)
+
+    async def _sent(self, deployment: Deployment, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        self._host.text("uploading")
+        return await sending.sent(self._client, deployment, inputs, stopwatch=self._stopwatch, folder=self._host.folder)
+
+    async def _take_back(self, submission: asyncio.Task[str], *, source: str) -> None:
+        await asyncio.wait({submission}, timeout=SUBMISSION_SECONDS)
+        if not submission.done():
+            submission.cancel()
+            log.warning("a run was given up before its id was known; it may go on")
+        elif not submission.cancelled() and not submission.exception():
+            run_id = submission.result()
+            if await cancel_run(self._client, run_id) is Fate.UNKNOWN and self._open_runs:
+                self._open_runs.add(run_id, prompt_id=self._prompt_id, source=source)
+
+    async def _finish(
+        self,
+        deployment: Deployment | None,
+        follow: Callable[[OnEvent], Awaitable[Run]],
+        *,
+        is_attended: bool = True,
+        source: str = "",
+    ) -> Finished:
+        outputs = Outputs(self._client, self._stopwatch, folder=self._host.folder)
+        try:
+            with self._accounted(source):
+                run = await self._to_end(deployment, outputs, follow, is_attended=is_attended)
+            self._ended()
+            self._host.text("downloading the outputs")
+            parts = await outputs.parts(run, _in_order(run, deployment))
+        except OutpostError as error:
+            log.info("%s", error)
             raise
         finally:
+            await outputs.close()
+        seconds = self._stopwatch.seconds["total"] = self.seconds
+        log.info("run %s: %s after %.1f s", run.id, run.status.value, seconds)
+        self._show(1.0, f"run {run.id}: {run.status.value}")
+        return Finished(RunResult(run, parts, self._stopwatch), kinds_of(deployment))
+
+    async def _to_end(
+        self,
+        deployment: Deployment | None,
+        outputs: Outputs,
+        follow: Callable[[OnEvent], Awaitable[Run]],
+        *,
+        is_attended: bool,
+    ) -> Run:
+        titles = node_titles(deployment)
+        progress = RunProgress(len(titles), show=self._show, clock=time.perf_counter, titles=titles)
+        previews = Previews(self._host.preview)
+        queue = QueueWatch(self._client, progress.wait_behind)
+
+        def on_event(event: RunEvent) -> None:
+            self._identify(event, deployment, is_attended=is_attended)
+            for listener in (outputs, progress, previews, queue):
+                listener.on_event(event)
+
+        try:
+            return await follow(on_event)
+        finally:
+            await queue.close()
             await previews.close()
             self._stopwatch.seconds.update(progress.seconds)
+
+    def _identify(self, event: RunEvent, deployment: Deployment | None, *, is_attended: bool) -> None:
+        run_id: str | None = getattr(event, "run_id", None)
+        if self.run_id or not run_id:
+            return
+        self.run_id = run_id
+        log.info("run %s of deployment %s was submitted", run_id, deployment.id if deployment else "")
+        if self._open_runs and is_attended:
+            self._open_runs.add(run_id, prompt_id=self._prompt_id, is_attended=True)
+
+    @contextmanager
+    def _accounted(self, source: str) -> Generator[None, None, None]:
+        """Open runs learn how the run ends, if it does not end well; where that is not known it stays among them."""
+        try:
+            yield
+        except FINAL:
+            if self._open_runs and source:
+                self._open_runs.note_failure(source)
+            self._ended()
+            raise
+        except OutpostError:
+            if self._open_runs and self.run_id:
+                self._open_runs.leave(self.run_id)
+            raise
+
+    def _ended(self) -> None:
+        if self._open_runs and self.run_id:
+            self._open_runs.remove(self.run_id)
+
+    async def _deployment_of(self, run: Run) -> Deployment | None:
+        """The deployment of a run; None where it has been deleted since, or there never was one."""
+        try:
+            return await self._client.deployments.get(run.deployment_id) if run.deployment_id else None
+        except OutpostError as error:
+            log.debug("the deployment of run %s cannot be read: %s", run.id, error)
+            return None
 
     def _show(self, share: float, text: str) -> None:
         self._host.progress(share)
         self._host.text(text)
 
-    async def _uploaded(self, deployment: Deployment, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs with the URLs of what was uploaded in place of tensors. All are looked at before one is sent."""
-        batches = {
-            each.input_id for each in declared_inputs(deployment) or () if kind_of(each) is InputKind.IMAGE_BATCH
-        }
-        tensors = {name: value for name, value in inputs.items() if media.is_tensor(value)}
-        pixels = [await self._pixels(name, value, is_batch=name in batches) for name, value in tensors.items()]
-        urls = await gather_or_cancel([_upload(self._client, each, self._stopwatch) for each in pixels])
-        # A batch travels as text: ComfyUI takes a list for a link to another node.
-        values = {
-            name: json.dumps(each) if name in batches else each[0] for name, each in zip(tensors, urls, strict=True)
-        }
-        return {**inputs, **values}
 
-    async def _pixels(self, input_id: str, value: Any, *, is_batch: bool) -> list[media.Pixels]:
-        try:
-            images = media.images_or_masks(value)
-            if not is_batch and len(images) != 1:
-                raise InvalidInput(f"it takes one image, and a batch of {len(images)} is connected to it")
-            return await _to_pixels(images, self._stopwatch)
-        except InvalidInput as error:
-            raise type(error)(f"The input {input_id!r} cannot be sent: {error}", input_id=input_id) from error
+@contextmanager
+def _forgetting(client: Client, values: Mapping[str, Any]) -> Generator[None, None, None]:
+    """The reason of a failure may be a file that the platform has lost: the next run sends its files anew."""
+    try:
+        yield
+    except (Unprocessable, RunFailed):
+        sending.forget(client, values)
+        raise
 
 
-def _checked(deployment: Deployment, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The values brought to the types that the deployment declares, before anything is uploaded."""
-    declared = declared_inputs(deployment)
-    if declared is None:
-        return dict(inputs)
-    kinds = {each.input_id: kind_of(each) for each in declared}
-    tensors = {name: value for name, value in inputs.items() if media.is_tensor(value)}
-    for name in tensors:
-        if name in kinds and kinds[name] not in _TAKE_IMAGES:
-            raise InvalidInput(f"The input {name!r} ({kinds[name].value}) takes no image", input_id=name)
-    stand_ins = {
-        name: [_STANDS_FOR_A_TENSOR] if kinds.get(name) is InputKind.IMAGE_BATCH else _STANDS_FOR_A_TENSOR
-        for name in tensors
-    }
-    return {**check_inputs(declared, {**inputs, **stand_ins}), **tensors}
+def kinds_of(deployment: Deployment | None) -> dict[str, OutputKind]:
+    """The kind of each output that a deployment declares, by its name."""
+    return {each.name: each.kind for each in (declared_outputs(deployment) if deployment else None) or ()}
 
 
-_TAKE_IMAGES = (InputKind.IMAGE, InputKind.IMAGE_BATCH, InputKind.FILE)
-
-
-def _node_ids(deployment: Deployment) -> list[str]:
-    return list((deployment.version and deployment.version.workflow_api) or ())
-
-
-def _in_order(run: Run, deployment: Deployment) -> list[RunOutput]:
+def _in_order(run: Run, deployment: Deployment | None) -> list[RunOutput]:
     """The outputs in the order of the deployment's nodes; a platform tells them in the order in which they came."""
-    places = {node_id: place for place, node_id in enumerate(_node_ids(deployment))}
+    places = {node_id: place for place, node_id in enumerate(node_titles(deployment))}
     return sorted(run.outputs, key=lambda output: places.get(output.node_id or "", len(places)))

@@ -1,80 +1,75 @@
-"""The outputs of a run as tensors: what they are, and how they get here."""
+"""The outputs of a run: what they are, and how they get here."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from ..api.errors import InvalidInput, TransferError, UnsupportedMedia, UrlExpired
+from ..api.errors import TransferError, UnsupportedMedia, UrlExpired
 from ..api.events import OutputReady, RunEvent
 from ..api.models import OutputFile, Run, RunOutput
+from ..api.outputs import OutputKind, kind_of_class, kind_of_output
 from . import media
+from .local_files import safe_name
+from .results import LocalFile, OutputPart
 from .stopwatch import Stopwatch
-from .waiting import gather_or_cancel
+from .waiting import PARALLEL_FILES, gather_or_cancel
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ..api.client import Client
 
-PARALLEL_IMAGES = 4
-"""Images that are fetched at the same time; bounds memory."""
 MAX_DOWNLOAD_BYTES = 2 * 1024**3
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+MAX_TEXT_BYTES = 16 * 1024**2
+"""Most bytes of a file that is read as a text."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class OutputPart:
-    """One image, or one text, that a run has put out."""
+class _Item:
+    """One file of an output. Its URL is looked up when it is needed: each reading of a run signs it anew."""
 
-    output_id: str | None
-    node_id: str | None
-    image: media.Decoded | None = None
-    text: str | None = None
-
-    def is_from(self, name: str) -> bool:
-        """Whether this belongs to the output with that output_id or node id."""
-        return name in (self.output_id, self.node_id)
-
-
-@dataclass(frozen=True, repr=False)
-class RunResult:
-    """A run that has succeeded, with its outputs as tensors and texts, in the order of its nodes."""
-
-    run: Run
-    parts: tuple[OutputPart, ...]
-    stopwatch: Stopwatch
-
-    def __repr__(self) -> str:
-        # ComfyUI writes the inputs of a node that fails into its history; the URLs of a run's outputs are secrets.
-        return f"<run {self.run.id}: {len(self.images)} images, {len(self.texts)} texts>"
-
-    def pick(self, name: str) -> RunResult:
-        """Only the outputs with that output_id or node id. InvalidInput, with the list of those there are, if none."""
-        parts = tuple(part for part in self.parts if part.is_from(name))
-        if not parts:
-            names = {part.output_id or part.node_id for part in self.parts}
-            known = ", ".join(sorted(repr(each) for each in names if each)) or "none at all"
-            raise InvalidInput(f"Run {self.run.id} has no output {name!r}. Its outputs are: {known}.")
-        return RunResult(self.run, parts, self.stopwatch)
+    output: RunOutput
+    index: int
+    kind: OutputKind
 
     @property
-    def images(self) -> list[media.Decoded]:
-        return [part.image for part in self.parts if part.image]
+    def file(self) -> OutputFile:
+        return self.output.files[self.index]
 
     @property
-    def texts(self) -> list[str]:
-        return [part.text for part in self.parts if part.text is not None]
+    def is_declared_as_file(self) -> bool:
+        """Whether its node is of a class that is not known, so that nobody could tell before what it would put out."""
+        return self.output.output_id is not None and kind_of_class(_class_of(self.output)) is None
+
+    def part(self, value: media.Decoded | str | LocalFile, *, file: LocalFile | None = None) -> OutputPart:
+        return OutputPart(self.output.output_id, self.output.node_id, self.kind, value, file)
 
 
 class Outputs:
-    """Fetches the images of one run, each as soon as the platform has told of it, while the run goes on."""
+    """Fetches the outputs of one run, each as soon as the platform has told of it, while the run goes on.
 
-    def __init__(self, client: Client, stopwatch: Stopwatch) -> None:
+    Images come into memory, texts too, and everything else into a new folder in `folder`, or where the system keeps
+    temporary files.
+    """
+
+    def __init__(self, client: Client, stopwatch: Stopwatch, *, folder: Path | None = None) -> None:
         self._client = client
         self._stopwatch = stopwatch
-        self._limit = asyncio.Semaphore(PARALLEL_IMAGES)
-        self._early: dict[str, asyncio.Task[media.Decoded]] = {}
+        self._home = folder
+        self._folder: Path | None = None
+        self._numbers = count(1)
+        self._limit = asyncio.Semaphore(PARALLEL_FILES)
+        self._early: dict[str, asyncio.Task[media.Decoded | LocalFile]] = {}
+        self._is_complete = False
 
     def on_event(self, event: RunEvent) -> None:
         """Begin to fetch what an event tells of."""
@@ -84,73 +79,128 @@ class Outputs:
             output = RunOutput.model_validate({"data": event.output})
         except ValueError:
             return  # a custom node's own message; the record of the run counts
-        for file in _image_files(output):
-            key = _without_signature(file.url)
-            if key not in self._early:
-                self._early[key] = asyncio.ensure_future(self._fetch(file.url, name="An output"))
+        for item in _items(output):
+            key = _without_signature(item.file.url)
+            if item.kind is not OutputKind.TEXT and key not in self._early:
+                self._early[key] = asyncio.ensure_future(self._fetcher(item)(item.file.url, "An output"))
 
     async def parts(self, run: Run, outputs: Sequence[RunOutput]) -> tuple[OutputPart, ...]:
-        """Every image and every text of a run that has succeeded, in the order of `outputs`."""
-        images = [self._image(run, output, index) for output in outputs for index in range(len(_image_files(output)))]
-        texts = [OutputPart(output.output_id, output.node_id, text=text) for output in outputs for text in output.texts]
-        return (*await gather_or_cancel(images), *texts)
+        """Everything that a run which has succeeded has put out, in the order of `outputs`."""
+        items = [item for output in outputs for item in _items(output)]
+        files = iter(await gather_or_cancel([self._part(run, item) for item in items]))
+        self._is_complete = True
+        parts: list[OutputPart] = []
+        for output in outputs:
+            parts += [next(files) for _ in output.files]
+            parts += [OutputPart(output.output_id, output.node_id, OutputKind.TEXT, text) for text in output.texts]
+        return tuple(parts)
 
     async def close(self) -> None:
-        """Stop fetching what nobody has asked for."""
+        """Stop fetching what nobody has asked for, and delete the files of a run that has not been fetched whole."""
         for task in self._early.values():
             task.cancel()
         await asyncio.gather(*self._early.values(), return_exceptions=True)
+        if self._folder and not self._is_complete:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    async def _image(self, run: Run, output: RunOutput, index: int) -> OutputPart:
-        image = await self._fetched_early(_image_files(output)[index].url)
-        if image is None:
-            image = await self._fetch_now(run, output, index)
-        return OutputPart(output.output_id, output.node_id, image=image)
+    async def _part(self, run: Run, item: _Item) -> OutputPart:
+        if item.kind is OutputKind.TEXT:
+            return item.part(await self._fetch(run, item, self._fetch_text))
+        value = await self._fetched_early(item)
+        if value is None:
+            value = await self._fetch(run, item, self._fetcher(item))
+        needs_file = item.is_declared_as_file and item.kind is OutputKind.IMAGE
+        return item.part(value, file=await self._fetch(run, item, self._saver(item)) if needs_file else None)
 
-    async def _fetched_early(self, url: str) -> media.Decoded | None:
-        """The image if it has been fetched, or is on its way; None when that was not begun or did not work."""
-        task = self._early.get(_without_signature(url))
+    def _fetcher(self, item: _Item) -> Callable[[str, str], Awaitable[media.Decoded | LocalFile]]:
+        return self._fetch_image if item.kind is OutputKind.IMAGE else self._saver(item)
+
+    async def _fetched_early(self, item: _Item) -> media.Decoded | LocalFile | None:
+        """What has been fetched, or is on its way; None when that was not begun, did not work or was taken for another.
+
+        What an event tells does not always say of which kind a file is.
+        """
+        task = self._early.get(_without_signature(item.file.url))
         if task is None:
             return None
         try:
-            return await asyncio.shield(task)
+            value = await asyncio.shield(task)
         except (TransferError, UnsupportedMedia):
             return None  # the second time it works, or says what is wrong with which output
+        return value if isinstance(value, LocalFile) == (item.kind is not OutputKind.IMAGE) else None
 
-    async def _fetch_now(self, run: Run, output: RunOutput, index: int) -> media.Decoded:
-        name = f"output {output.output_id or output.node_id!r} of run {run.id}"
+    async def _fetch(self, run: Run, item: _Item, fetch: Callable[[str, str], Awaitable[T]]) -> T:
+        """What `fetch(url, name)` gives for an item, whose URL is signed anew where it has expired."""
+        name = f"output {item.output.output_id or item.output.node_id!r} of run {run.id}"
         try:
             try:
-                return await self._fetch(_image_files(output)[index].url, name=name)
+                return await fetch(item.file.url, name)
             except UrlExpired:
-                fresh = await self._signed_anew(run, output)
-                return await self._fetch(_image_files(fresh)[index].url, name=name)
+                fresh = await self._signed_anew(run, item)
+                return await fetch(fresh.url, name)
         except TransferError as error:
             raise type(error)(f"The {name} did not arrive: {error}") from error
 
-    async def _signed_anew(self, run: Run, output: RunOutput) -> RunOutput:
+    async def _signed_anew(self, run: Run, item: _Item) -> OutputFile:
         """Each reading of a run signs its URLs anew. Outputs have no fixed order, so this one is found by its id."""
         outputs = (await self._client.runs.get(run.id)).outputs
-        return next((each for each in outputs if each.id == output.id), output)
+        output = next((each for each in outputs if each.id == item.output.id), item.output)
+        return output.files[item.index] if item.index < len(output.files) else item.file
 
-    async def _fetch(self, url: str, *, name: str) -> media.Decoded:
+    async def _fetch_image(self, url: str, name: str) -> media.Decoded:
+        data = await self._download(url, MAX_DOWNLOAD_BYTES)
+        with self._stopwatch.measure("decode"):
+            return await asyncio.to_thread(media.decode, data, name=name)
+
+    async def _fetch_text(self, url: str, name: str) -> str:
+        data = await self._download(url, MAX_TEXT_BYTES)
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UnsupportedMedia(f"The {name} should be a text, but it is not in UTF-8.") from error
+
+    async def _download(self, url: str, max_bytes: int) -> bytes:
         async with self._limit:
             with self._stopwatch.measure("download"):
-                data = await self._client.files.download(url, max_bytes=MAX_DOWNLOAD_BYTES)
-            with self._stopwatch.measure("decode"):
-                return await asyncio.to_thread(media.decode, data, name=name)
+                return await self._client.files.download(url, max_bytes=max_bytes)
+
+    def _saver(self, item: _Item) -> Callable[[str, str], Awaitable[LocalFile]]:
+        async def save(url: str, name: str) -> LocalFile:
+            folder = self._new_folder()
+            path = folder / f"{next(self._numbers)}-{safe_name(item.file.filename)}"
+            async with self._limit:
+                with self._stopwatch.measure("download"):
+                    await self._client.files.download_to(url, path, max_bytes=MAX_DOWNLOAD_BYTES)
+            return LocalFile(path, item.file.filename)
+
+        return save
+
+    def _new_folder(self) -> Path:
+        if self._folder is None:
+            if self._home:
+                self._home.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix="run-", dir=self._home))
+        return self._folder
+
+
+def _items(output: RunOutput) -> list[_Item]:
+    """The files of an output, each with its kind, in the order of `output.files`."""
+    names = [
+        (name, item.filename) for name, items in output.data.items() for item in items if isinstance(item, OutputFile)
+    ]
+    kinds = [kind_of_output(filename, in_list=name, class_type=_class_of(output)) for name, filename in names]
+    has_texts = bool(output.texts)
+    return [
+        # Where the text itself has come too, its file is one more file.
+        _Item(output, index, OutputKind.FILE if has_texts and kind is OutputKind.TEXT else kind)
+        for index, kind in enumerate(kinds)
+    ]
+
+
+def _class_of(output: RunOutput) -> str:
+    return (output.node_meta and output.node_meta.node_class) or ""
 
 
 def _without_signature(url: str) -> str:
     """What stays the same when a URL is signed anew."""
     return url.partition("?")[0]
-
-
-def _image_files(output: RunOutput) -> list[OutputFile]:
-    """The files of an output that are images: by the list they are in, else by their name."""
-    return [
-        item
-        for kind, items in output.data.items()
-        for item in items
-        if isinstance(item, OutputFile) and (kind == "images" or item.filename.lower().endswith(_IMAGE_SUFFIXES))
-    ]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..api.events import (
     LiveStatus,
     NodeProgress,
     NodesProgress,
+    NodeStarted,
     Phase,
     RunEvent,
     StatusChanged,
 )
-from ..api.models import RunStatus
+from ..api.models import Deployment, RunStatus
+from ..api.shapes import is_object
 
 PHASE_TEXTS = {
     "queuing": "queued",
@@ -20,13 +22,38 @@ PHASE_TEXTS = {
     "comfyui_api_ready": "ComfyUI is starting",
     "comfyui_ready": "ComfyUI is ready",
 }
+_WAITING = (RunStatus.NOT_STARTED, RunStatus.QUEUED)
+MAX_TITLE = 60
+"""Characters of a node's title that are shown."""
+
+
+def node_titles(deployment: Deployment | None) -> dict[str, str]:
+    """All nodes of a deployment's graph, in order: id to what whoever made it calls the node, which may be nothing."""
+    graph = (deployment and deployment.version and deployment.version.workflow_api) or {}
+    return {node_id: _title(node) for node_id, node in graph.items()}
+
+
+def _title(node: object) -> str:
+    meta = node.get("_meta") if is_object(node) else None
+    title = meta.get("title") if is_object(meta) else None
+    return title[:MAX_TITLE] if isinstance(title, str) else ""
 
 
 class RunProgress:
-    """Follows one run. `node_count` is how many nodes its graph has, 0 when unknown."""
+    """Follows one run. `node_count` is how many nodes its graph has, 0 when unknown; `titles` are theirs, by id."""
 
-    def __init__(self, node_count: int, *, show: Callable[[float, str], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        node_count: int,
+        *,
+        show: Callable[[float, str], None],
+        clock: Callable[[], float],
+        titles: Mapping[str, str] | None = None,
+    ) -> None:
         self._node_count = node_count
+        self._titles = titles or {}
+        self._title = ""
+        self._is_waiting = False
         self._show = show
         self._clock = clock
         self._share = 0.0
@@ -42,11 +69,15 @@ class RunProgress:
         match event:
             case StatusChanged(_, status):
                 self._note(status)
+                self._is_waiting = status in _WAITING
                 text = status.value
             case Phase(name) if name in PHASE_TEXTS:
                 text = PHASE_TEXTS[name]
+            case NodeStarted(_, node_id):
+                self._title = self._titles.get(node_id or "", "")
+                return
             case LiveStatus(_, live_text, live_share):
-                share, text = live_share, live_text
+                share, text = live_share, self._titled(live_text)
             # What a custom node sends need not be numbers, and must not end the run.
             case NodeProgress(_, _, int() | float() as value, int() | float() as maximum) if (
                 maximum and self._node_count
@@ -57,6 +88,16 @@ class RunProgress:
             case _:
                 return
         self._update(share, text, is_base=isinstance(event, LiveStatus))
+
+    def wait_behind(self, count: int) -> None:
+        """Show how many other runs come before one that waits."""
+        if self._is_waiting:
+            runs = "run" if count == 1 else "runs"
+            self._update(self._share, f"queued behind {count} other {runs}" if count else "queued, next", is_base=False)
+
+    def _titled(self, text: str) -> str:
+        """What the machine does, with the title of its node where that says more than the node's class."""
+        return f"{text} ({self._title})" if self._title and self._title not in text else text
 
     def _update(self, share: float, text: str, *, is_base: bool) -> None:
         # Shares come from different messages that do not agree to the last digit; what is shown never goes back.

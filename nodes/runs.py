@@ -1,36 +1,44 @@
-"""Nodes that run deployments and take their outputs."""
+"""The node that runs a deployment, and what it has in common with others about a deployment."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import host
+from .open_sockets import AnyInputs, OpenTypes, deployment_values, open_lists
 
-if TYPE_CHECKING:
-    from .outputs import RunResult
+DEPLOYMENT_ID = ("STRING", {"default": "", "tooltip": "The deployment: chosen in a list, and kept by its id."})
+ALWAYS_RUN = (
+    "BOOLEAN",
+    {"default": False, "tooltip": "Run each time, also when the inputs are the same as the last time."},
+)
+OUTPUTS = (
+    "STRING",
+    {"default": "[]", "tooltip": "The outputs with a socket of their own, as a JSON list; the page fills it in."},
+)
 
 
-class AnyInputs(dict[str, Any]):
-    """The optional inputs of a node that takes inputs of any name: ComfyUI asks whether a name is in here."""
+def deadline_minutes(tooltip: str) -> tuple[str, dict[str, Any]]:
+    """The input that limits how long a node waits."""
+    return ("FLOAT", {"default": 60.0, "min": 0.1, "max": 10080.0, "step": 1.0, "tooltip": tooltip})
 
-    def __contains__(self, name: object) -> bool:
-        return True
 
-    def __missing__(self, name: str) -> Any:
-        return ("*", {"forceInput": True})
+def changed(always_run: Any) -> float | str:
+    """What ComfyUI compares to decide whether a node has to be executed again; not a number never equals itself."""
+    return float("nan") if always_run in (True, [True], (True,)) else ""
 
 
 class RunDeployment:
     """Run a deployment and wait for its outputs."""
 
     CATEGORY = "Outpost"
-    RETURN_TYPES = ("IMAGE", "MASK", "OUTPOST_RUN")
+    RETURN_TYPES = OpenTypes(("IMAGE", "MASK", "OUTPOST_RUN"))
     RETURN_NAMES = ("image", "mask", "run")
-    OUTPUT_IS_LIST = (True, True, False)
+    OUTPUT_IS_LIST = open_lists(True, True, False)
     OUTPUT_TOOLTIPS = (
         "All images of the run: one batch when they are of the same size, else one after the other.",
         "Their transparency, white where they are transparent.",
-        "The run, for Run Outputs.",
+        "The run, for the nodes that take outputs out of it.",
     )
     FUNCTION = "run"
     DESCRIPTION = (
@@ -39,71 +47,39 @@ class RunDeployment:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 ComfyUI's name
-        limit = {"default": 60.0, "min": 0.1, "max": 10080.0, "step": 1.0}
         return {
             "required": {
-                "deployment_id": ("STRING", {"default": "", "tooltip": "The id of the deployment."}),
-                "deadline_minutes": (
-                    "FLOAT",
-                    {**limit, "tooltip": "How long to wait at most. The run itself goes on after that."},
-                ),
+                "deployment_id": DEPLOYMENT_ID,
+                "deadline_minutes": deadline_minutes("How long to wait at most. The run itself goes on after that."),
             },
-            "optional": AnyInputs(),
+            "optional": AnyInputs({"always_run": ALWAYS_RUN, "outputs": OUTPUTS}),
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
+    @classmethod
+    def IS_CHANGED(cls, /, always_run: Any = False, **inputs: Any) -> float | str:  # noqa: N802 ComfyUI's name
+        return changed(always_run)
+
     @host.awaited
     async def run(
-        self, /, deployment_id: str, deadline_minutes: float, unique_id: str, **inputs: Any
-    ) -> tuple[Any, ...]:
-        from . import execution
+        self,
+        /,
+        deployment_id: str,
+        deadline_minutes: float,
+        unique_id: str,
+        always_run: bool = False,
+        outputs: str = "[]",
+        **inputs: Any,
+    ) -> dict[str, Any]:
+        from . import execution, slots
 
-        node = host.Node(unique_id)
+        names, node = slots.names_in(outputs), host.Node(unique_id)
         async with host.client() as client:
-            result = await execution.run_deployment(
-                client, node, deployment_id=deployment_id, inputs=inputs, deadline=deadline_minutes * 60
-            )
-        return (*_tensors(result), result)
+            flow = execution.Flow(client, node, deadline=deadline_minutes * 60, open_runs=host.open_runs())
+            finished = await node.interruptible(flow.run_by_id(deployment_id, deployment_values(inputs)))
+            images, masks, dynamic = await slots.carried(finished, names)
+        return {"ui": slots.shown([finished.result]), "result": (images, masks, finished.result, *dynamic)}
 
 
-class RunOutputs:
-    """Take the outputs of one node out of a run."""
-
-    CATEGORY = "Outpost"
-    RETURN_TYPES = ("IMAGE", "MASK", "STRING")
-    RETURN_NAMES = ("image", "mask", "text")
-    OUTPUT_IS_LIST = (True, True, True)
-    OUTPUT_TOOLTIPS = (
-        "The images: one batch when they are of the same size, else one after the other.",
-        "Their transparency, white where they are transparent.",
-        "The texts, in order.",
-    )
-    FUNCTION = "run"
-    DESCRIPTION = "Picks the outputs of a run by their output_id, or by the id of the node that made them."
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 ComfyUI's name
-        return {
-            "required": {
-                "run": ("OUTPOST_RUN", {"tooltip": "The run of a Run Deployment."}),
-                "output": ("STRING", {"default": "", "tooltip": "An output_id or a node id. Empty takes everything."}),
-            }
-        }
-
-    def run(self, run: RunResult, output: str) -> tuple[Any, ...]:
-        picked = run.pick(output.strip()) if output.strip() else run
-        texts = picked.texts or [host.blocked(f"Run {run.run.id} has put out no text here")]
-        return (*_tensors(picked), texts)
-
-
-def _tensors(result: RunResult) -> tuple[list[Any], list[Any]]:
-    from . import media
-
-    if result.images:
-        return media.batch(result.images)
-    nothing = host.blocked(f"Run {result.run.id} has put out no image here")
-    return [nothing], [nothing]
-
-
-NODES = {"OutpostRunDeployment": RunDeployment, "OutpostRunOutputs": RunOutputs}
-NAMES = {"OutpostRunDeployment": "Run Deployment (Outpost)", "OutpostRunOutputs": "Run Outputs (Outpost)"}
+NODES = {"OutpostRunDeployment": RunDeployment}
+NAMES = {"OutpostRunDeployment": "Run Deployment (Outpost)"}

@@ -1,17 +1,13 @@
-"""Tensors to files and back. The only module that imports torch.
+"""Images and masks: tensors to files and back.
 
 ComfyUI's IMAGE is `[B, H, W, C]` float32 in 0..1. Its MASK is `[B, H, W]`, also in 0..1, and where it comes from alpha
 it is turned round: 1 is transparent. Nothing here resizes an image.
-
-Everything is synchronous and works without the GIL where it takes long: call it through `asyncio.to_thread`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -22,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageSequence, UnidentifiedImageError
 
-from ..api import png, png_reader
-from ..api.errors import InvalidInput, UnsupportedMedia, quote
-from ..api.image_formats import IMAGE_FORMATS
+from ...api import png, png_reader
+from ...api.errors import InvalidInput, UnsupportedMedia, quote
+from ...api.image_formats import DAMAGED, IMAGE_FORMATS
+from . import exr
+from .files import EXR_SIGNATURE, looks_like
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.uint8 | np.uint16]
@@ -40,25 +38,6 @@ MAX_PREVIEW_BYTES = 4 * 1024 * 1024
 _BLOCK_SAMPLES = 2**18
 """What is converted at once: it stays in the cache between the steps."""
 
-_LOOKS_LIKE = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"RIFF", "a WebP image or another RIFF file"),
-    (b"BM", "a BMP image"),
-    (b"II*\0", "a TIFF image"),
-    (b"MM\0*", "a TIFF image"),
-    (b"\x1aE\xdf\xa3", "a WebM or Matroska video"),
-    (b"OggS", "an Ogg file"),
-    (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"\x1f\x8b", "gzip data"),
-    (b"glTF", "a glTF model"),
-    (b"<", "HTML, XML or SVG text"),
-    (b"{", "JSON text"),
-    (b"[", "JSON text"),
-)
-
 # How a stored image is turned upright, by its EXIF orientation: swap the axes, then mirror each one.
 _UPRIGHT = {
     2: (False, 1, -1),
@@ -69,23 +48,6 @@ _UPRIGHT = {
     7: (True, -1, -1),
     8: (True, -1, 1),
 }
-
-# What Pillow's readers raise for bytes that are not what they seem. Warning: a program may have made them errors.
-_DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    OverflowError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Warning,
-)
 
 
 @dataclass(frozen=True)
@@ -222,18 +184,21 @@ def encode_png(pixels: Pixels) -> bytes:
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, name: str = "The file") -> Decoded:
     """The image, or the frames, in a file.
 
-    Turned upright by EXIF; palettes, grey and CMYK become RGB; 16 bits per sample are kept. Raises UnsupportedMedia for
-    bytes that are not a whole image or that have more than `max_pixels`; `name` is what the message calls the file.
+    Turned upright by EXIF; palettes, grey and CMYK become RGB; 16 bits per sample are kept, and the floats of an
+    OpenEXR file as they are, also outside of 0..1. Raises UnsupportedMedia for bytes that are not a whole image or that
+    have more than `max_pixels`; `name` is what the message calls the file.
     """
+    if data.startswith(EXR_SIGNATURE):
+        return _from_floats(exr.decode(data, max_pixels=min(max_pixels, exr.MAX_PIXELS), name=name))
     try:
         return _decode(data, max_pixels)
     except UnidentifiedImageError as error:
         reason, cause = "it is in no format that is read here, or its beginning is damaged", error
     except UnsupportedMedia as error:
         reason, cause = str(error).rstrip("."), error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         reason, cause = f"it is damaged or incomplete ({quote(str(error)) or type(error).__name__})", error
-    raise UnsupportedMedia(f"{name} ({len(data)} bytes, {_looks_like(data)}) cannot be read: {reason}.") from cause
+    raise UnsupportedMedia(f"{name} ({len(data)} bytes, {looks_like(data)}) cannot be read: {reason}.") from cause
 
 
 def decode_preview(data: bytes) -> Image.Image:
@@ -249,18 +214,8 @@ def decode_preview(data: bytes) -> Image.Image:
                 raise UnsupportedMedia(f"A preview of {image.width}x{image.height} pixels is too large to be shown.")
             image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
             return image.convert("RGB")
-    except _DAMAGED as error:
-        raise UnsupportedMedia(f"A preview ({len(data)} bytes, {_looks_like(data)}) cannot be read.") from error
-
-
-def _looks_like(data: bytes) -> str:
-    if not data:
-        return "empty"
-    if data[4:8] == b"ftyp":
-        return "which look like an MP4 video or an AVIF image"
-    start = data[:64].lstrip()
-    kinds = (kind for signature, kind in _LOOKS_LIKE if start.startswith(signature))
-    return f"which look like {next(kinds, f'nothing known and start with {data[:8].hex(chr(32))}')}"
+    except DAMAGED as error:
+        raise UnsupportedMedia(f"A preview ({len(data)} bytes, {looks_like(data)}) cannot be read.") from error
 
 
 def _decode(data: bytes, max_pixels: int) -> Decoded:
@@ -330,6 +285,13 @@ def _tensors(frames: list[Samples]) -> Decoded:
         if channels in (2, 4):
             np.divide(white - frame[..., -1], white, out=transparency, dtype=np.float32)
     return Decoded(torch.as_tensor(image), torch.as_tensor(mask))
+
+
+def _from_floats(image: torch.Tensor) -> Decoded:
+    """A batch of one from an image `[H, W, C]` with 1, 3 or 4 channels."""
+    colour = image[..., :3] if image.shape[2] > 2 else image.expand(-1, -1, 3)
+    alpha = image[..., 3] if image.shape[2] == 4 else torch.ones_like(image[..., 0])
+    return Decoded(colour.contiguous()[None], (1 - alpha)[None])
 
 
 def batch(images: list[Decoded]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
