@@ -1,0 +1,1 @@
+"""Machines, and what can be done with each kind of them."""

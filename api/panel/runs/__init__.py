@@ -1,0 +1,1 @@
+"""Runs: lists of them, what is in them, and starting them."""

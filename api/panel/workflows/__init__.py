@@ -1,0 +1,1 @@
+"""Workflows, their versions and covers, and the graph that is open in the page."""
