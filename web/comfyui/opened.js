@@ -1,0 +1,69 @@
+// The graph that is open: what it is, what it is called, and what it remembers of itself.
+
+import { rememberedOf } from "../model/remembered.js";
+import { api, app, openedGraph, tabs } from "./app.js";
+import { findNode } from "./nodes.js";
+
+/** The open graph, as the editor keeps it and as it is executed. What is muted or bypassed is not executed. */
+export async function readGraph() {
+  const graph = await app.graphToPrompt();
+  // The page gives no class to nodes that this ComfyUI has not. A machine may have them, and else they have to be named.
+  for (const [id, node] of Object.entries(graph.output)) node.class_type ||= findNode(id)?.type ?? "";
+  return graph;
+}
+
+/** What is kept in the open graph under the name of this package, and survives saving it. */
+export const remembered = () => rememberedOf(openedGraph().extra?.outpost);
+
+/** Keep something in the open graph. @param {ComfyUI.Remembered} what replaces what was kept */
+export function remember(what) {
+  const graph = openedGraph();
+  graph.extra = { ...graph.extra, outpost: what };
+  tabs()?.activeWorkflow?.changeTracker?.checkState?.();
+}
+
+/** What the page calls the graph that is open; empty for one without a name. */
+export function graphName() {
+  const open = tabs()?.activeWorkflow;
+  return open?.isTemporary ? "" : (open?.filename ?? "").replace(/\.json$/, "");
+}
+
+/** @type {Set<() => void>} */
+const listeners = new Set();
+
+/**
+ * Hear of changes of the open graph, and of another one being opened.
+ * @param {() => void} listener
+ * @returns {() => void} hear them no more
+ */
+export function onGraphChange(listener) {
+  listeners.add(listener);
+  api.addEventListener("graphChanged", listener);
+  return () => {
+    listeners.delete(listener);
+    api.removeEventListener("graphChanged", listener);
+  };
+}
+
+/** Another graph is open. The page does not always tell of it as a change. */
+export function graphOpened() {
+  for (const listener of listeners) listener();
+}
+
+/**
+ * What tells the open graph from others. Pages with tabs have one object for the graphs of all of them; on those
+ * without, every graph that is opened brings an `extra` of its own.
+ */
+const markOf = () => tabs()?.activeWorkflow ?? openedGraph().extra;
+
+/** The open graph, with what it remembers and something to know it by. @returns {Promise<ComfyUI.Opened>} */
+export async function readOpened() {
+  const [mark, here] = [markOf(), remembered()]; // as they were when it was asked for
+  return { graph: await readGraph(), here, mark };
+}
+
+/** Whether a graph is still the open one, and remembers what it did. @param {ComfyUI.Opened} opened */
+export function isOpened({ here, mark }) {
+  const now = remembered();
+  return markOf() === mark && now.workflow_id === here.workflow_id && now.version === here.version;
+}
