@@ -3,54 +3,73 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import signal
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from functools import cache
+from contextlib import AbstractAsyncContextManager
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from comfyui_outpost.api.server.app import serving
-from comfyui_outpost.api.server.config import ServerConfig
-from comfyui_outpost.api.server.platform import Platform, open_platform
-from comfyui_outpost.api.server.sample import SAMPLE_NAME, SAMPLE_WORKFLOW_API
-from comfyui_outpost.api.server.store import Store
-from comfyui_outpost.api.server.store.keys import Owner
-from comfyui_outpost.tests.fakes.backings import Backing, Local, Remote
+from aiohttp import web_app
+from comfyui_outpost.tests.fakes.backings import Backing, Local
 from comfyui_outpost.tests.fakes.bucket import BucketServer, InBucket, InFolder, Place, bucket_server
-from comfyui_outpost.tests.fakes.deploying import deploy, kinds_of
+from comfyui_outpost.tests.fakes.platforms import Furnished, RunningPlatform, furnish, platform_in
+from comfyui_outpost.tests.server.forks import forks
+from comfyui_outpost.tests.server.process import Launch
+
+FIRST = ("browser", "comfyui", "cli", "server")
+"""Folders with tests that take long, for all processes to be at work until the end."""
+
+SHARED = ("panel_desk_of_all", "shared_desk", "comfyui", "stock")
+"""Fixtures that take long to make. All tests with the same one run in one process, which makes it once."""
 
 
-@dataclass(frozen=True)
-class Person:
-    """Somebody with an API key, a built-in machine and a deployment of the sample."""
-
-    owner: Owner
-    api_key: str = field(repr=False)
-    machine_id: str
-    deployment_id: str
+def pytest_configure(config: pytest.Config) -> None:
+    # A shell has what it starts in the background ignore Ctrl-C, and every program that tests start would, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.addinivalue_line("markers", "one_backing: its subject ends before the store, or is the same in front of any")
 
 
-@dataclass(frozen=True)
-class RunningPlatform:
-    """A platform at work. `parts` is what the server itself is made of."""
-
-    url: str
-    """Origin, without the prefix `/api`."""
-    parts: Platform
-    owner: Person
-    """Whoever got the key that the first start made."""
-    stranger: Person
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process has all tests of a file, or all that share something; for each ComfyUI where there are several."""
+    items.sort(key=_place)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("-".join((_shared_by(item), *_comfyui_of(item)))))
 
 
-@dataclass(frozen=True)
-class Furnished:
-    """A folder as a platform leaves it, and the people on it."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.getoption("loadgroup", False):
+        assert all("@" in item.nodeid for item in session.items), "pytest-xdist does not group the tests"
+    # Thousands of tests and what they import stay until the end: no collection of garbage need look at them again.
+    gc.collect()
+    gc.freeze()
 
-    folder: Path
-    owner: Person
-    stranger: Person
+
+def pytest_runtest_logfinish() -> None:
+    # aiohttp remembers how the last thousand requests were handled, and with them whole platforms that have ended.
+    # Python would look through hundreds of thousands of their objects again and again.
+    if remembered := getattr(web_app, "_cached_build_middleware", None):
+        remembered.cache_clear()
+
+
+def _place(item: pytest.Item) -> int:
+    folder = item.path.parent.name
+    return FIRST.index(folder) if folder in FIRST else len(FIRST)
+
+
+def _shared_by(item: pytest.Item) -> str:
+    needed = getattr(item, "fixturenames", ())
+    is_own = item.path.stem == "test_external_nodes"  # its ComfyUI has other packages of nodes in it
+    found = [] if is_own else [name for name in SHARED if name in needed]
+    return found[0] if found else f"{item.path.stem}-{item.path.parent.name}"
+
+
+def _comfyui_of(item: pytest.Item) -> list[str]:
+    given = getattr(item, "callspec", None)
+    return [given.params[name].name for name in ("installation", "shared_desk") if given and name in given.params]
 
 
 StartPlatform = Callable[..., AbstractAsyncContextManager[RunningPlatform]]
@@ -67,34 +86,10 @@ def furnished_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Backing
     """Made once for each kind of backing and copied for every test: a first start takes longer than most tests."""
 
     @cache
-    def furnish(kind: type[Backing], backing: Backing) -> Furnished:
-        return asyncio.run(_furnish(tmp_path_factory.mktemp(kind.__name__) / "platform", backing))
+    def furnish_once(kind: type[Backing], backing: Backing) -> Furnished:
+        return asyncio.run(furnish(tmp_path_factory.mktemp(kind.__name__) / "platform", backing))
 
-    return lambda backing: furnish(type(backing), backing)
-
-
-async def _furnish(folder: Path, backing: Backing) -> Furnished:
-    if isinstance(backing, Remote):
-        await backing.make_template()
-    return await _furnish_with(ServerConfig(folder, **backing.settings))
-
-
-async def _furnish_with(config: ServerConfig) -> Furnished:
-    async with open_platform(config) as parts:
-        assert parts.first_start is not None
-        owner = await _person(parts.store, parts.first_start.api_key)
-        _, key = await parts.store.keys.create("a stranger's key")
-        return Furnished(config.data, owner, await _person(parts.store, key))
-
-
-async def _person(store: Store, api_key: str) -> Person:
-    holder = await store.keys.holder_of(api_key)
-    assert holder is not None
-    owner = holder.owner
-    if not (mine := await store.deployments.list(owner)):
-        await deploy(store, owner, graph=SAMPLE_WORKFLOW_API, name=SAMPLE_NAME, slots=2)
-        mine = await store.deployments.list(owner)
-    return Person(owner, api_key, str(mine[0].machine_id), mine[0].id)
+    return lambda backing: furnish_once(type(backing), backing)
 
 
 @pytest.fixture
@@ -104,23 +99,7 @@ def start_platform(furnished_for: Callable[[Backing], Furnished], backing: Backi
     Takes the settings of `ServerConfig`, and `machines`: implementations by machine type in place of the built-in one,
     or `kinds`, which make them.
     """
-
-    @asynccontextmanager
-    async def start(
-        *, machines: Any = None, kinds: Any = None, **settings: Any
-    ) -> AsyncGenerator[RunningPlatform, None]:
-        data, kinds = tmp_path / "platform", kinds or (machines and kinds_of(machines))
-        # Only a first start looks at the slots of the built-in machine.
-        is_new = "builtin_slots" in settings
-        found = None if is_new else await asyncio.to_thread(furnished_for, backing)
-        place = backing.copied(found.folder, to=data) if found else backing.empty()
-        async with place as more:
-            config = ServerConfig(data, **{**more, **settings})
-            found = found or await _furnish_with(config)
-            async with open_platform(config, kinds=kinds) as parts, serving(parts, host="127.0.0.1", port=0) as url:
-                yield RunningPlatform(url, parts, found.owner, found.stranger)
-
-    return start
+    return partial(platform_in, tmp_path / "platform", backing, furnished_for)
 
 
 @pytest.fixture
@@ -128,6 +107,13 @@ async def platform(start_platform: StartPlatform) -> AsyncGenerator[RunningPlatf
     """A platform at work with the settings that a new user gets."""
     async with start_platform() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def launch() -> Generator[Launch, None, None]:
+    """Begins servers in processes of their own that need not import anything, for tests that begin many."""
+    with forks() as found:
+        yield found.launch
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,9 @@ LOAD_NODES = f"""
 import sys, time
 start = time.perf_counter()
 import torch, numpy, PIL.Image, aiohttp.web, pydantic
+sys.modules["folder_paths"] = type(sys)("folder_paths")
+sys.modules["folder_paths"].folder_names_and_paths = {{}}
+sys.modules["folder_paths"].get_input_directory = lambda: {str(ROOT / "tests")!r}
 before = time.perf_counter()
 def no_network(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.bind"):

@@ -11,7 +11,13 @@ import encode
 import imports
 import latency
 import machines
+import media
+import node_runs
 import overhead
+import page
+import panel
+import panel_event
+import panel_list
 import streaming
 
 BENCHES = {
@@ -19,6 +25,12 @@ BENCHES = {
     "overhead_1mp overhead_4k reupload_bytes": overhead,
     "event_latency": latency,
     "machine_overhead machine_progress machine_pool_64 machine_leak_200": machines,
+    "nodes_batch_16 nodes_cancel": node_runs,
+    "nodes_video nodes_audio": media,
+    "nodes_list_500": page,
+    "panel_bytes panel_leak_200": panel,
+    "panel_open_5000 panel_scroll_5000": panel_list,
+    "panel_event panel_event_worst": panel_event,
     "import_package import_nodes": imports,
     "stream_1gb_client_rss stream_1gb_server_rss": streaming,
     "api_read api_list api_queue api_growth": api_speed,

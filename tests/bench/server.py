@@ -76,6 +76,7 @@ class SilentHost:
     """Executes a node and shows nothing."""
 
     prompt_id: str | None = None
+    folder: Path | None = None
 
     def progress(self, share: float) -> None:
         pass

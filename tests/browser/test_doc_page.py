@@ -34,7 +34,7 @@ MARKUP = '<img src=x onerror="window.hurt = 1"><script>window.hurt = 1</script>[
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this computer: apt install chromium"),
-    pytest.mark.asyncio(loop_scope="module"),  # one browser for all of them
+    pytest.mark.asyncio(loop_scope="session"),  # one browser for all of them
 ]
 
 
@@ -61,7 +61,7 @@ class Visit:
         await expect(self.page.get_by_text("Key in use")).to_be_visible()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser() -> AsyncGenerator[Browser, None]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
@@ -91,13 +91,13 @@ async def _visit(browser: Browser, url: str) -> AsyncIterator[Visit]:
     await context.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def api() -> AsyncGenerator[DocumentedApi, None]:
     async with documented_api(document()) as api:
         yield api
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser, api: DocumentedApi) -> AsyncGenerator[Visit, None]:
     async with _visit(browser, api.url) as visit:
         yield visit
@@ -167,7 +167,7 @@ async def test_the_key_is_nowhere_to_be_found_and_can_be_forgotten(visit: Visit,
     await expect(operation).to_contain_text("Copied")
 
     command = await visit.page.evaluate("() => navigator.clipboard.readText()")
-    assert '-H "Authorization: Bearer $OUTPOST_API_KEY"' in command
+    assert '-H "Authorization: Bearer $PLATFORM_API_KEY"' in command
     kept = await visit.page.evaluate(WHAT_IT_KEEPS)
     assert api.key not in "".join([command, kept, await visit.page.content(), *visit.requests])
 

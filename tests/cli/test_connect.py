@@ -39,7 +39,26 @@ async def test_a_second_connection_replaces_the_first(terminal, platform):
     await terminal.run("connect", platform.url, stdin=platform.stranger.api_key)
 
     assert load_connection({}, terminal.settings).api_key == platform.stranger.api_key
-    assert [each.name for each in terminal.settings.parent.iterdir()] == ["connection.json"]
+    names = {each.name for each in terminal.settings.parent.iterdir()}
+    assert names - {".connection.json.lock"} == {"connection.json"}
+
+
+async def test_several_connections_are_kept_by_name_and_one_of_them_is_used(terminal, platform):
+    await terminal.run("connect", platform.url, "--name", "mine", stdin=platform.owner.api_key)
+    await terminal.run("connect", platform.url, "--name", "theirs", stdin=platform.stranger.api_key)
+    assert load_connection({}, terminal.settings).api_key == platform.stranger.api_key
+
+    said = await terminal.run("connect", "--use", "mine")
+    assert said.lines == [f"Using mine, {platform.url}."]
+    assert load_connection({}, terminal.settings).api_key == platform.owner.api_key
+
+    said = await terminal.run("connect", "--list")
+    assert said.lines == [
+        f"* mine  {platform.url}  key …{platform.owner.api_key[-4:]}",
+        f"  theirs  {platform.url}  key …{platform.stranger.api_key[-4:]}",
+    ]
+    said = await terminal.run("connect", "--use", "another")
+    assert (said.code, said.err) == (1, "outpost: No connection is called 'another'; there are: mine, theirs.\n")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +81,7 @@ async def test_what_is_no_platform_is_refused_and_nothing_is_saved(terminal, pla
     assert (said.code, terminal.settings.exists()) == (1, False)
 
     said = await terminal.run("connect", "not a url", stdin=WRONG)
-    assert said.err == "outpost: The base URL must begin with http:// or https://\n"
+    assert said.err == "outpost: The base URL must begin with http:// or https://, such as http://127.0.0.1:8190\n"
     assert not terminal.settings.exists()
 
 

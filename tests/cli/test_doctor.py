@@ -40,9 +40,9 @@ async def test_it_tells_each_step_that_works_and_ends_well(patient, site):
     assert said.code == 0
     assert said.err == ""
     connection, upload, run, verdict = said.lines
-    assert connection == f"ok  the connection: {site.url} accepts the key and has 1 deployments"
+    assert connection == f"ok  the connection: {site.url} accepts the key and has 1 deployment"
     assert upload == "ok  the upload: a picture of 64 x 64 pixels went there and came back the same"
-    assert re.fullmatch(r"ok  the run: [0-9a-f-]{36} ended with success and 1 outputs", run)
+    assert re.fullmatch(r"ok  the run: [0-9a-f-]{36} ended with success and 1 output", run)
     assert verdict == "Everything works."
 
 
@@ -66,7 +66,7 @@ async def test_without_a_connection_it_says_how_to_set_one_up(terminal):
     said = await terminal.run("doctor")
 
     assert (said.code, said.out) == (1, "")
-    assert said.err.startswith("outpost: No platform is set up. Set OUTPOST_BASE_URL and OUTPOST_API_KEY")
+    assert said.err.startswith("outpost: No platform is set up. Start one on this computer")
     assert len(said.err.splitlines()) == 1
 
 
@@ -127,7 +127,7 @@ async def test_the_deployment_that_was_named_is_the_one_that_runs(patient, platf
     said = await patient.run("doctor", "--deployment", await deploy(platform, ECHO))
 
     assert said.code == 0
-    assert "ended with success and 1 outputs" in said.lines[2]
+    assert "ended with success and 1 output" in said.lines[2]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from comfyui_outpost.api.settings import Connection
 from comfyui_outpost.tests.fakes import comfyui_main
 from comfyui_outpost.tests.fakes.comfyui import FakeComfyUI, serve
 from comfyui_outpost.tests.server.graphs import node
-from comfyui_outpost.tests.server.process import Server, started
+from comfyui_outpost.tests.server.process import Launch, Server, started
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that ends a server cleanly")
 
@@ -33,18 +35,24 @@ PICTURE = {
 }
 FACTS = {"9": node("PreviewAny", source="facts")}
 TOKENS = ("the-first-token", "the-second-token")
+Serving = Callable[..., AbstractAsyncContextManager[Server]]
 TELLS = re.compile(r"^Machine (?P<name>.+), (?P<id>[0-9a-f-]{36}): (?P<state>.+)$", re.MULTILINE)
 
 
 @asynccontextmanager
-async def serving(data: Path, *options: str, **environment: str) -> AsyncGenerator[Server, None]:
-    """A server that has said how its ComfyUIs are, and that ends well."""
-    async with started(data, *options, environment=environment) as server:
+async def _serving(launch: Launch, data: Path, *options: str, **environment: str) -> AsyncGenerator[Server, None]:
+    async with started(data, *options, environment=environment, launch=launch) as server:
         await server.begin()
         await server.said("Deploy a graph there")
         yield server
         assert await server.end(signal.SIGTERM) == 0
     assert not any(token in "".join(server.output) for token in TOKENS)
+
+
+@pytest.fixture
+def serving(launch: Launch) -> Serving:
+    """Starts a server that has said how its ComfyUIs are, and that ends well."""
+    return partial(_serving, launch)
 
 
 def told(server: Server) -> list[tuple[str, str, str]]:
@@ -79,7 +87,7 @@ def tokens_of(comfyui: FakeComfyUI) -> set[str | None]:
     return found
 
 
-async def test_one_by_its_address_is_a_machine_and_the_same_one_at_the_next_start(tmp_path: Path):
+async def test_one_by_its_address_is_a_machine_and_the_same_one_at_the_next_start(tmp_path: Path, serving: Serving):
     async with serve(FakeComfyUI()) as url:
         async with serving(tmp_path / "data", "--comfyui", url) as server, client_of(server, key_of(server)) as client:
             [(name, machine_id, state)] = told(server)
@@ -98,7 +106,7 @@ async def test_one_by_its_address_is_a_machine_and_the_same_one_at_the_next_star
                 assert len(await client.machines.list()) == 2
 
 
-async def test_one_that_was_deleted_is_made_anew(tmp_path: Path):
+async def test_one_that_was_deleted_is_made_anew(tmp_path: Path, serving: Serving):
     async with serve(FakeComfyUI()) as url:
         async with serving(tmp_path / "data", "--comfyui", url) as server, client_of(server, key_of(server)) as client:
             [(_, first, _)] = told(server)
@@ -109,7 +117,7 @@ async def test_one_that_was_deleted_is_made_anew(tmp_path: Path):
 
 
 async def test_one_that_does_not_answer_is_added_all_the_same_and_runs_wait_for_it(
-    tmp_path: Path, unused_tcp_port: int
+    tmp_path: Path, unused_tcp_port: int, serving: Serving
 ):
     url = f"http://127.0.0.1:{unused_tcp_port}"
     async with serving(tmp_path / "data", "--comfyui", url) as server, client_of(server, key_of(server)) as client:
@@ -130,7 +138,7 @@ async def test_one_that_does_not_answer_is_added_all_the_same_and_runs_wait_for_
         await runner.cleanup()
 
 
-async def test_its_token_is_read_from_the_environment_and_a_new_one_is_taken_over(tmp_path: Path):
+async def test_its_token_is_read_from_the_environment_and_a_new_one_is_taken_over(tmp_path: Path, serving: Serving):
     comfyui = FakeComfyUI()
     async with serve(comfyui) as url:
         for token in TOKENS:
@@ -143,7 +151,7 @@ async def test_its_token_is_read_from_the_environment_and_a_new_one_is_taken_ove
     assert len(told(server)) == 1
 
 
-async def test_one_by_its_folder_is_started_at_once_and_gone_with_the_server(tmp_path: Path):
+async def test_one_by_its_folder_is_started_at_once_and_gone_with_the_server(tmp_path: Path, serving: Serving):
     folder = tmp_path / "My ComfyUI"
     folder.mkdir()
     shutil.copy(comfyui_main.__file__, folder / "main.py")
@@ -169,7 +177,7 @@ async def test_one_by_its_folder_is_started_at_once_and_gone_with_the_server(tmp
 async def until_it_runs(client: Client, machine: Machine) -> None:
     """Return when a process of it is there, for which no run has asked."""
     while not any(log.is_running for log in await client.machines.logs(machine.id)):
-        pass
+        await asyncio.sleep(0.05)
 
 
 def folder(at: Path) -> Path:

@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -6,11 +7,15 @@ import pytest
 from comfyui_outpost.api.client import Client, Timeouts
 from comfyui_outpost.api.settings import Connection
 from comfyui_outpost.tests.client.world import Meeting, meet
+from comfyui_outpost.tests.fakes.backings import Backing, Local
 from comfyui_outpost.tests.fakes.flaky import Flaky
 from comfyui_outpost.tests.fakes.hosted import HostedPlatform
 from comfyui_outpost.tests.fakes.outpost import FakeOutpost
+from comfyui_outpost.tests.fakes.platforms import Furnished
 from comfyui_outpost.tests.fakes.serving import KEY, FakeTime, served
 from comfyui_outpost.tests.fakes.storage import SIGNATURE, FakeStorage
+from comfyui_outpost.tests.nodes.sites import Site
+from comfyui_outpost.tests.server.shared import WAIT_SECONDS, Elsewhere, elsewhere
 
 
 @pytest.fixture
@@ -81,10 +86,25 @@ def hosted(stack: AsyncExitStack, connect: Callable[..., Any]) -> Callable[..., 
     return start
 
 
+@pytest.fixture(scope="module")
+def site_elsewhere(
+    furnished_for: Callable[[Backing], Furnished], tmp_path_factory: pytest.TempPathFactory
+) -> Generator[tuple[Elsewhere, Site], None, None]:
+    """The platform that the tests of a file share, on a socket at which every request is seen."""
+    with elsewhere(tmp_path_factory.mktemp("shared") / "platform", Local(), furnished_for) as found:
+        site = Site(found.parts)
+        asyncio.run_coroutine_threadsafe(site.open(), found.loop).result(WAIT_SECONDS)
+        try:
+            yield found, site
+        finally:
+            asyncio.run_coroutine_threadsafe(site.kill(), found.loop).result(WAIT_SECONDS)
+
+
 @pytest.fixture
-async def meeting(platform: Any, stack: AsyncExitStack) -> Meeting:
+async def meeting(site_elsewhere: tuple[Elsewhere, Site], stack: AsyncExitStack) -> Meeting:
     """Two people with clients on a server of this package; the first has one of each kind."""
-    return await meet(platform, stack)
+    found, site = site_elsewhere
+    return await meet(await found.seen_by_newcomers(), site, stack)
 
 
 @pytest.fixture(autouse=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import pytest
 from comfyui_outpost.api import errors
+from comfyui_outpost.api.account_events import StreamBegun
 from comfyui_outpost.api.client import Client
 from comfyui_outpost.api.models import (
     ApiKey,
     Asset,
     CreatedApiKey,
+    DeployedVersion,
     Deployment,
     Health,
     KeyScope,
@@ -55,11 +58,17 @@ async def events_of(client: Client, world: World) -> list[Any]:
     return [event async for event in client.runs.stream(world.deployment.id, {"text": "x"})]
 
 
+async def first_event(client: Client, world: World) -> Any:
+    async with aclosing(client.events()) as events:
+        return await anext(events)
+
+
 CALLS = {
     "POST /run/deployment/queue": Call(lambda client, world: client.runs.queue(world.deployment.id, {}), str),
     "POST /run/deployment/sync": Call(lambda client, world: client.runs.sync(world.deployment.id, {}), [RunOutput]),
     "POST /run/deployment/stream": Call(events_of, list),
     "GET /runs": Call(lambda client, world: client.runs.list(status=RunStatus.SUCCESS), [Run], is_open=True),
+    "GET /events": Call(first_event, StreamBegun, is_open=True),
     "GET /run/{run_id}": Call(lambda client, world: client.runs.get(world.run.id), Run),
     "POST /run/{run_id}/cancel": Call(lambda client, world: client.runs.cancel(world.run.id), errors.Conflict),
     "GET /workflows": Call(lambda client, world: client.workflows.list("ECHO"), [Workflow], is_open=True),
@@ -95,6 +104,9 @@ CALLS = {
     "PATCH /deployment/{deployment_id}": Call(
         lambda client, world: client.deployments.update(world.deployment.id, run_timeout=60), Deployment
     ),
+    "GET /deployment/{deployment_id}/history": Call(
+        lambda client, world: client.deployments.history(world.deployment.id), [DeployedVersion]
+    ),
     "DELETE /deployment/{deployment_id}": Call(
         lambda client, world: client.deployments.delete(world.deployment.id), NOTHING
     ),
@@ -110,6 +122,16 @@ CALLS = {
         lambda client, world: client.machines.check(world.machine_id, ECHO), MachineVerdict
     ),
     "GET /machine/{machine_id}/logs": Call(lambda client, world: client.machines.logs(world.machine_id), list),
+    "GET /machines/comfyuis": Call(lambda client, world: client.machines.comfyuis(), list, is_open=True),
+    "PATCH /machine/custom/{machine_id}": Call(
+        lambda client, world: client.machines.update(world.machine_id, name="built-in, too"), Machine
+    ),
+    "POST /machine/{machine_id}/start": Call(
+        lambda client, world: client.machines.start(world.machine_id), errors.Conflict
+    ),
+    "POST /machine/{machine_id}/stop": Call(
+        lambda client, world: client.machines.stop(world.machine_id), errors.Conflict
+    ),
     "DELETE /machine/{machine_id}": Call(
         lambda client, world: client.machines.delete(world.machine_id, force=True), NOTHING
     ),
@@ -156,6 +178,7 @@ def is_of(value: Any, kind: Any) -> bool:
 def test_every_endpoint_of_the_server_has_a_call_of_the_client() -> None:
     # Fetched URLs and machines of other people's making have tests of their own below.
     elsewhere = FOR_OTHERS | {"POST /assets/add", "POST /machine/custom", "POST /machine/serverless"}
+    elsewhere |= {"PATCH /machine/serverless/{machine_id}", "PATCH /machine/pool/{machine_id}"}
     assert {f"{each.method} {each.path}" for each in ENDPOINTS} - elsewhere == set(CALLS) - FOR_OTHERS
 
 

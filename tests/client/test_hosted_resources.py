@@ -1,6 +1,9 @@
 """Workflows, deployments, machines, assets and keys on the hosted platform, with its own ways of saying no."""
 
+import asyncio
+import gc
 import json
+from functools import partial
 
 import pytest
 from comfyui_outpost.api import errors
@@ -43,6 +46,157 @@ async def test_a_workflow_lives_from_its_first_version_to_its_deletion(hosted):
             await gone(made.workflow_id)
     with pytest.raises(errors.NotFound):
         await workflows.add_version(made.workflow_id, GRAPH, workflow_api={})
+
+
+@pytest.mark.parametrize("path", ["/workflow", "/version"])
+async def test_a_graph_is_kept_once_although_the_answer_is_lost(hosted, path):
+    server, client = await hosted()
+    workflows = client.workflows
+    server.loses = [path]
+
+    made = await workflows.create("mine", GRAPH, workflow_api=API_GRAPH, description="for you")
+    version = await workflows.add_version(made.workflow_id, GRAPH, workflow_api={}, comment="better")
+
+    row = server.workflows.rows[made.workflow_id]
+    assert [each["version"] for each in row["versions"]] == [2, 1]
+    assert (made.version, version.version, version.comment) == (1, 2, "better")
+    assert row["description"] == "for you"
+    assert len([each for each in server.workflows.rows.values() if each["name"] == "mine"]) == 1
+
+
+async def test_whoever_asks_again_after_a_lost_answer_is_given_what_was_made(hosted):
+    server, client = await hosted()
+    made = await client.workflows.create("mine", GRAPH, workflow_api=API_GRAPH)
+    asked = {"workflow_api": {}, "idempotency_key": "a-deed-of-the-page"}
+    server.loses, server.is_away = ["/version"], True
+    with pytest.raises(errors.ConnectionFailed):
+        await client.workflows.add_version(made.workflow_id, GRAPH, **asked)
+    server.is_away = False
+
+    again = await client.workflows.add_version(made.workflow_id, GRAPH, **asked)
+
+    assert again.version == 2
+    assert len(server.workflows.rows[made.workflow_id]["versions"]) == 2
+
+
+@pytest.mark.parametrize("deed", ["create", "add_version", "clone"])
+async def test_whoever_goes_away_and_asks_again_waits_for_the_same_request(hosted, deed, caplog):
+    server, client = await hosted()
+    made = await client.workflows.create("mine", GRAPH, workflow_api=API_GRAPH)
+    deeds = {
+        "create": partial(client.workflows.create, "new", GRAPH, workflow_api=API_GRAPH),
+        "add_version": partial(client.workflows.add_version, made.workflow_id, GRAPH, workflow_api={}),
+        "clone": partial(client.workflows.clone, made.workflow_id),
+    }
+    ask = partial(deeds[deed], idempotency_key="a-deed-of-the-page")
+    before, server.may_answer = kept(server), asyncio.Event()
+    gone = asyncio.create_task(ask())
+    await server.came.wait()
+    gone.cancel()
+    await asyncio.wait({gone})
+
+    asking = [asyncio.create_task(ask()) for _ in range(3)]
+    await asyncio.sleep(0)
+    server.may_answer.set()
+    first, *others = await asyncio.gather(*asking)
+    much_later = await ask()
+
+    assert gone.cancelled()
+    assert {each.model_dump_json() for each in others} == {first.model_dump_json()}
+    assert kept(server) == before + 1
+    if deed == "add_version":
+        assert much_later.id == first.id
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+def kept(server):
+    """How many versions the platform keeps in all."""
+    return sum(len(each["versions"]) for each in server.workflows.rows.values())
+
+
+async def test_what_was_made_or_failed_while_nobody_waited_is_told_to_whoever_comes_next(hosted, caplog):
+    server, client = await hosted()
+    for key, machine_id, error in (("one", None, None), ("two", ID, errors.NotFound)):
+        ask = partial(client.workflows.create, key, GRAPH, workflow_api=API_GRAPH, idempotency_key=key)
+        server.may_answer = asyncio.Event()
+        server.came.clear()
+        gone = asyncio.create_task(ask(machine_id=machine_id))
+        await server.came.wait()
+        gone.cancel()
+        server.may_answer.set()
+        await asyncio.wait({gone, *client.workflows._unanswered._held.values()})
+        asked = len(server.log.named("POST", "/api/workflow"))
+        if error:
+            with pytest.raises(error):
+                await ask(machine_id=machine_id)
+        else:
+            assert (await ask()).version == 1
+        assert len(server.log.named("POST", "/api/workflow")) == asked
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+async def test_a_client_that_closes_ends_what_nobody_waits_for(hosted, caplog):
+    server, client = await hosted()
+    server.may_answer = asyncio.Event()
+    async with client:
+        gone = asyncio.create_task(client.workflows.create("mine", GRAPH, workflow_api={}, idempotency_key="a-deed"))
+        await server.came.wait()
+        gone.cancel()
+        await asyncio.wait({gone})
+    assert not client.workflows._unanswered._held
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+@pytest.mark.parametrize("deed", ["create", "add_version", "clone"])
+async def test_what_was_there_before_is_not_what_a_lost_answer_was_about(hosted, deed):
+    server, client = await hosted()
+    workflows = client.workflows
+    older = await workflows.create("mine", GRAPH, workflow_api=API_GRAPH)
+    copy = await workflows.clone(older.workflow_id, name="copy")
+    for row in server.workflows.rows.values():
+        for each in (row, *row["versions"]):
+            each["created_at"] = "2026-01-01T00:00:00"
+    before = kept(server)
+    deeds = {
+        "create": partial(workflows.create, "mine", GRAPH, workflow_api=API_GRAPH),
+        "add_version": partial(workflows.add_version, older.workflow_id, GRAPH, workflow_api=API_GRAPH),
+        "clone": partial(workflows.clone, older.workflow_id, name="copy"),
+    }
+    server.refuses = True
+    for _ in range(2):
+        with pytest.raises(errors.Unavailable):
+            await deeds[deed](idempotency_key="a-deed")
+    server.refuses = False
+    made = await deeds[deed](idempotency_key="a-deed")
+    assert kept(server) == before + 1
+    assert made.model_dump().get("workflow_id") != older.workflow_id or deed == "add_version"
+    assert made.model_dump().get("id") != copy.id
+
+
+async def test_a_workflow_whose_answer_was_lost_is_found_behind_many_that_are_pinned(hosted):
+    server, client = await hosted()
+    for _ in range(12):
+        await client.workflows.create("mine", {}, workflow_api={})
+    for row in server.workflows.rows.values():
+        row["pinned"] = True
+    server.loses = ["/workflow"]
+    made = await client.workflows.create("mine", GRAPH, workflow_api=API_GRAPH)
+    assert made.version == 1
+    assert len(server.log.named("POST", "/api/workflow")) == 13
+
+
+@pytest.mark.parametrize("name", [None, "a copy"])
+async def test_a_workflow_is_cloned_once_although_the_answer_is_lost(hosted, name):
+    server, client = await hosted()
+    made = await client.workflows.create("mine", GRAPH, workflow_api=API_GRAPH)
+    server.loses = ["/clone"]
+    copy = await client.workflows.clone(made.workflow_id, name=name)
+    assert copy.id != made.workflow_id
+    assert copy.name == (name or "mine (Cloned)")
+    assert len([each for each in server.workflows.rows.values() if each["name"] == copy.name]) == 1
 
 
 async def test_a_workflow_is_sent_as_texts_and_a_version_as_objects(hosted):
@@ -127,6 +281,16 @@ async def test_a_deployment_is_read(hosted):
     assert isinstance(deployment, Deployment)
     assert deployment.environment == "production"
     assert deployment.version and deployment.version.workflow_api
+
+
+async def test_the_graphs_in_a_list_of_deployments_are_passed_over(hosted):
+    server, client = await hosted()
+
+    for listed in await client.deployments.list():
+        row = server.deployments.rows[listed.id]
+        assert listed.version and row["version"]["workflow_api"] and row["version"]["workflow"]
+        assert (listed.version.version, listed.workflow_id) == (row["version"]["version"], row["workflow_id"])
+        assert (listed.version.workflow, listed.version.workflow_api, listed.input_types) == (None, None, None)
 
 
 async def test_the_list_of_deployments_holds_those_on_serverless_machines_too(hosted):
@@ -391,3 +555,58 @@ async def test_what_the_platform_cannot_do_is_said_before_it_could_do_something_
         await call(client)
 
     assert sent(server) == ["GET /health"]
+
+
+# What the panel asks for
+
+
+async def test_a_deleted_workflow_comes_back(hosted):
+    _, client = await hosted()
+    made = await client.workflows.create("mine", GRAPH, workflow_api=API_GRAPH)
+    await client.workflows.delete(made.workflow_id)
+    assert (await client.workflows.restore(made.workflow_id)).name == "mine"
+    assert (await client.workflows.get(made.workflow_id)).name == "mine"
+
+
+async def test_workflows_come_in_the_platforms_own_order_whatever_is_wanted(hosted):
+    server, client = await hosted()
+    assert await client.workflows.list(sort="name", limit=1)
+    assert "sort" not in server.log.named("GET", "/api/workflows")[-1].path
+
+
+async def test_what_only_our_own_server_has_is_said_to_be_so_before_anything_is_sent(hosted):
+    server, client = await hosted()
+    machine_id, deployment_id = server.machine["id"], server.deployment["id"]
+    for ask in (
+        lambda: client.machines.start(machine_id),
+        lambda: client.machines.stop(machine_id),
+        lambda: client.machines.comfyuis(),
+        lambda: client.deployments.history(deployment_id),
+    ):
+        with pytest.raises(errors.NotSupported, match="cannot"):
+            await ask()
+    assert set(sent(server)) == {"GET /health"}
+
+
+async def test_a_machine_is_changed_by_the_call_for_its_type(hosted):
+    server, client = await hosted()
+    own = await client.machines.create_custom("mine", "http://10.0.0.1:8188")
+    changed = await client.machines.update(own.id, name="ours", endpoint="http://10.0.0.2:8188", auth_token="secret")
+    assert (changed.name, changed.endpoint) == ("ours", "http://10.0.0.2:8188")
+    theirs = await client.machines.update(server.machine["id"], idle_timeout=30, keep_warm=True)
+    assert (theirs.idle_timeout, theirs.keep_warm) == (30, True)
+    body = json.loads(server.log.requests[-1].body)
+    assert (body["keep_warm"], server.log.requests[-1].path) == (
+        1,
+        f"/api/machine/serverless/{server.machine['id']}",
+    )
+    for wrong in ({"keep_warm": True}, {"machine_ids": [ID]}, {"idle_timeout": 3}):
+        with pytest.raises(errors.InvalidInput, match="is a machine that has no"):
+            await client.machines.update(own.id, **wrong)
+
+
+async def test_a_gpu_and_a_version_are_told_as_they_come(hosted):
+    server, client = await hosted()
+    server.machine |= {"gpu": "A10G", "comfyui_version": "c" * 40}
+    machine = await client.machines.get(server.machine["id"])
+    assert (machine.gpu, machine.comfyui_version, machine.queue) == ("A10G", "c" * 40, None)

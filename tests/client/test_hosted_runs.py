@@ -71,6 +71,23 @@ async def test_a_stream_without_a_terminal_event_is_finished_by_polling(hosted):
     assert len(server.log.submissions()) == 1
 
 
+async def test_a_run_that_was_submitted_before_is_polled_to_its_end_and_submitted_by_nobody(hosted):
+    server, client = await hosted()
+    plays(server, "ok", ends_as="success")
+    server.states, events = [{"status": "queued"}, {"status": "running"}], []
+
+    run = await client.runs.follow(server.run["id"], on_event=events.append)
+
+    assert run.status is RunStatus.SUCCESS
+    assert [event.status for event in events if isinstance(event, StatusChanged)] == [
+        RunStatus.QUEUED,
+        RunStatus.RUNNING,
+        RunStatus.SUCCESS,
+    ]
+    assert polls(server) == 3
+    assert server.log.submissions() == []
+
+
 async def test_a_run_that_the_machine_finished_and_the_platform_forgot_does_not_last_for_ever(hosted, time):
     server, client = await hosted()
     deployment, events = plays(server, "without_terminal_event", ends_as="running"), []

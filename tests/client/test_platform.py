@@ -1,14 +1,18 @@
 """What every call to the platform's API has in common: the key, errors, retries, answers that make no sense."""
 
 import asyncio
+import gzip
+import json
 import socket
 import traceback
 
 import pytest
 from comfyui_outpost.api import errors
 from comfyui_outpost.api.client import Timeouts
+from comfyui_outpost.api.client.http import MAX_ANSWER
 from comfyui_outpost.api.client.platform import is_retryable, retry_delay
-from comfyui_outpost.tests.fakes.flaky import answer, break_off, silence, text
+from comfyui_outpost.api.models import RunQueued
+from comfyui_outpost.tests.fakes.flaky import Act, answer, break_off, silence, text
 from comfyui_outpost.tests.fakes.outpost import VERSION
 from comfyui_outpost.tests.fakes.serving import KEY
 
@@ -112,9 +116,25 @@ async def test_a_submission_without_a_key_of_its_own_is_never_repeated(flaky, ac
     await client.machines.get(ID)
 
     with pytest.raises((errors.ConnectionFailed, errors.Unavailable)):
-        await client.runs.queue(ID, {})
+        await client.runs._platform.post("/run/deployment/queue", RunQueued, json={})
 
     assert len(server.log.submissions()) == 1
+
+
+@pytest.mark.parametrize(("headers", "count"), [({}, 1), (VERSION, 2)])
+@pytest.mark.parametrize("act", [break_off, text("busy", 503)])
+async def test_a_submission_with_a_key_is_repeated_where_keys_are_heeded(flaky, act, headers, count):
+    server, client = await flaky(answer(MACHINE, headers=headers), act, answer({"run_id": ID}))
+    await client.machines.get(ID)
+    queued = client.runs._platform.post("/run/deployment/queue", RunQueued, json={}, idempotency_key="one")
+
+    if count == 1:
+        with pytest.raises((errors.ConnectionFailed, errors.Unavailable)):
+            await queued
+    else:
+        assert (await queued).run_id == ID
+
+    assert [each.headers["Idempotency-Key"] for each in server.log.submissions()] == ["one"] * count
 
 
 async def test_a_call_after_a_crash_of_the_hosted_platform_does_not_meet_the_dead_connection(hosted):
@@ -253,3 +273,62 @@ async def test_a_proxy_that_cannot_be_used_is_an_error_of_the_settings(connect, 
         await (await connect("http://platform.example")).machines.get(ID)
 
     assert "secret" not in str(caught.value)
+
+
+def packed(data: bytes, *, encoding: str, status: int = 200) -> Act:
+    return text(data, status, content_type="application/json", headers={"Content-Encoding": encoding})
+
+
+async def test_an_answer_may_be_packed_once_though_it_is_asked_for_plain(flaky):
+    server, client = await flaky(packed(gzip.compress(json.dumps(MACHINE).encode()), encoding="GZip"))
+
+    assert (await client.machines.get(ID)).name == "one"
+
+    assert server.log.requests[0].headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "deflate", "br", "zstd", "x" * 1000])
+async def test_an_answer_in_another_packing_is_refused(flaky, encoding):
+    server, client = await flaky(packed(gzip.compress(gzip.compress(b"{}")), encoding=encoding))
+
+    with pytest.raises(errors.TransferError, match="packed") as caught:
+        await client.machines.get(ID)
+
+    assert len(str(caught.value)) < 400
+    assert len(server.log.requests) == 1
+
+
+async def test_an_answer_that_unpacks_without_end_is_given_up_at_the_limit(flaky):
+    _, client = await flaky(packed(gzip.compress(bytes(MAX_ANSWER + 1), 1), encoding="gzip"))
+
+    with pytest.raises(errors.SizeLimitExceeded, match=str(MAX_ANSWER)):
+        await client.machines.get(ID)
+
+
+async def test_a_stream_that_is_packed_is_refused(flaky):
+    stream = text(
+        gzip.compress(b"data: {}\n\n"), content_type="text/event-stream", headers={"Content-Encoding": "gzip"}
+    )
+    _, client = await flaky(stream)
+
+    with pytest.raises(errors.TransferError, match="packed"):
+        async with client.runs._platform.stream("GET", "/run/x/stream") as messages:
+            await anext(messages)
+
+
+async def test_what_was_packed_and_is_damaged_is_a_broken_connection(flaky):
+    whole = gzip.compress(json.dumps(MACHINE).encode())
+    for data in (whole[:-9], b"no gzip at all"):
+        _, client = await flaky(packed(data, encoding="gzip"))
+        with pytest.raises(errors.ConnectionFailed):
+            await client.machines.get(ID)
+
+
+async def test_an_error_keeps_its_class_and_its_reason_whatever_it_is_packed_in(flaky):
+    reason = gzip.compress(b'{"detail": "no such machine"}')
+    _, client = await flaky(packed(reason, encoding="gzip", status=404), packed(b"?", encoding="br", status=401))
+
+    with pytest.raises(errors.NotFound, match="no such machine"):
+        await client.machines.get(ID)
+    with pytest.raises(errors.Unauthorized, match="no reason"):
+        await client.machines.get(ID)

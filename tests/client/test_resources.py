@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from uuid import UUID
 
 import pytest
 from comfyui_outpost.api import errors
@@ -34,6 +35,21 @@ async def test_our_own_server_is_asked_for_its_deployments_once(flaky):
     assert [each.id for each in await client.deployments.list()] == [ID]
 
     assert [each.path for each in server.log.requests] == ["/api/deployments?page_size=100&offset=0"]
+
+
+async def test_our_own_server_is_asked_for_many_deployments_at_a_time_once_it_is_known(flaky):
+    rows = [{"id": str(UUID(int=number))} for number in range(130)]
+    server, client = await flaky(
+        answer(rows[:100], headers=VERSION), answer(rows[100:], headers=VERSION), answer(rows, headers=VERSION)
+    )
+
+    assert len(await client.deployments.list()) == len(await client.deployments.list()) == 130
+
+    assert [each.path.partition("?")[2] for each in server.log.requests] == [
+        "page_size=100&offset=0",
+        "page_size=1000&offset=100",
+        "page_size=1000&offset=0",
+    ]
 
 
 async def test_a_workflow_of_our_own_server_needs_no_second_call(flaky):

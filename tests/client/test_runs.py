@@ -366,3 +366,29 @@ async def test_nobody_else_is_told_of_prompts_and_without_one_nothing_is(outpost
     )
     assert server.log.submissions()
     assert not any("Outpost-Prompt-Id" in each.headers for each in server.log.requests)
+
+
+async def test_a_run_that_was_submitted_before_is_followed_from_its_first_event_and_submitted_by_nobody(outpost):
+    server, client = await outpost(succeed)
+    events = []
+
+    run = await client.runs.follow(RUN_ID, on_event=events.append)
+
+    assert run.status is RunStatus.SUCCESS
+    assert SUCCESS in events
+    assert resumptions(server) == [None]
+    assert server.log.submissions() == []
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+async def test_whoever_stops_following_a_run_cancels_it_only_if_that_was_said(outpost, cancels):
+    server, client = await outpost(stay_silent)
+    began = asyncio.Event()
+    following = asyncio.create_task(client.runs.follow(RUN_ID, on_event=lambda event: began.set(), cancels=cancels))
+    await asyncio.wait_for(began.wait(), 20)
+
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+
+    assert len(server.log.named("POST", f"/api/run/{RUN_ID}/cancel")) == cancels

@@ -11,6 +11,7 @@ from comfyui_outpost.api.models import ApiKey, Asset, Deployment, Run, StoredFil
 from comfyui_outpost.api.settings import Connection
 from comfyui_outpost.tests.nodes.sites import Site
 from comfyui_outpost.tests.server.graphs import ECHO, png
+from comfyui_outpost.tests.server.shared import SharedPlatform
 
 GRAPH: dict[str, Any] = {"nodes": [], "links": []}
 PNG = png()
@@ -65,16 +66,13 @@ class Meeting(NamedTuple):
     site: Site
 
 
-async def meet(platform: Any, stack: AsyncExitStack) -> Meeting:
-    """Serve a platform until the stack closes, for its owner and a stranger."""
-    site = Site(platform.parts)
-    await site.open()
-    stack.push_async_callback(site.kill)
+async def meet(newcomers: SharedPlatform, site: Site, stack: AsyncExitStack) -> Meeting:
+    """Give two people clients, which are theirs until the stack closes, and the first one a world."""
     mine, theirs = [
         await stack.enter_async_context(Client(Connection(site.url, person.api_key)))
-        for person in (platform.owner, platform.stranger)
+        for person in (newcomers.owner, newcomers.stranger)
     ]
-    return Meeting(await furnish(mine, platform.owner.machine_id), mine, theirs, site)
+    return Meeting(await furnish(mine, newcomers.owner.machine_id), mine, theirs, site)
 
 
 async def deploy(client: Client, world: World) -> Deployment:

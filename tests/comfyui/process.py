@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ LOG_FILE = "comfyui.log"
 LOG_TAIL_CHARACTERS = 4000
 START_SECONDS = 120
 STOP_SECONDS = 5
+CTRL_C_SECONDS = 20
 ANSWER_TIMEOUT = aiohttp.ClientTimeout(total=5)
 POLL_SECONDS = 0.05
 
@@ -55,6 +57,11 @@ class Process:
         """End the process at once, and without a word."""
         self._process.kill()
         await self._process.wait()
+
+    async def press_ctrl_c(self) -> None:
+        """End the process as people do who have started it in a terminal."""
+        self._process.send_signal(signal.SIGINT)
+        await asyncio.wait_for(self._process.wait(), CTRL_C_SECONDS)
 
     async def stop(self) -> None:
         """End the process: ask first, kill it STOP_SECONDS later."""

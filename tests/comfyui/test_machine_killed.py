@@ -18,24 +18,17 @@ from comfyui_outpost.api.server.machines.managed import ManagedMachine
 from comfyui_outpost.tests.bench.server import serve
 from comfyui_outpost.tests.machines.jobs import SAVE, Trial, node
 
+from .conftest import PROBES
 from .installations import Installation, provide
 from .instance import Instance, start
 from .messages import Json
 from .process import free_port, prepare_environment
-from .test_harness import SLOW_AND_FAILING_NODES
 from .workspace import lay_out, page_options
 
+PACKAGES = {"Probe-Nodes": PROBES}
 SLOW = {"1": node("Slow")}
 EMPTY_IMAGE = node("EmptyImage", width=8, height=8, batch_size=1, color=7)
 WORKING = {**SAVE, "1": EMPTY_IMAGE}
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A node that runs for minutes unless it is interrupted."""
-    folder = tmp_path_factory.mktemp("package")
-    (folder / "__init__.py").write_text(SLOW_AND_FAILING_NODES, encoding="utf-8")
-    return {"Test-Nodes": folder}
 
 
 async def deploy(client: Client, machine_id: str, graph: Json) -> Deployment:
@@ -62,11 +55,11 @@ async def until_queue_is(comfyui: Instance, *, running: int, pending: int) -> No
 
 
 async def test_runs_at_work_and_waiting_on_a_comfyui_that_is_killed_fail_and_the_next_one_works(
-    installation: Installation, python: Path, packages: dict[str, Path], tmp_path: Path
+    installation: Installation, python: Path, tmp_path: Path
 ):
     port = free_port()
     async with serve(tmp_path / "platform") as server, server.client() as client:
-        async with start(installation, python, custom_nodes=packages, port=port) as comfyui:
+        async with start(installation, python, custom_nodes=PACKAGES, port=port) as comfyui:
             machine = await client.machines.create_custom("the GPU", comfyui.url, concurrency_limit=2)
             slow = await deploy(client, machine.id, SLOW)
             next_one = await deploy(client, machine.id, WORKING)
@@ -76,7 +69,7 @@ async def test_runs_at_work_and_waiting_on_a_comfyui_that_is_killed_fail_and_the
             await until_queue_is(comfyui, running=1, pending=1)
             await comfyui.kill()
 
-        async with start(installation, python, custom_nodes=packages, port=port) as comfyui:
+        async with start(installation, python, custom_nodes=PACKAGES, port=port) as comfyui:
             runs = [await end_of(client, run_id) for run_id in run_ids]
             assert [run.status for run in runs] == [RunStatus.FAILED] * 2
             for run in runs:
@@ -91,11 +84,9 @@ async def test_runs_at_work_and_waiting_on_a_comfyui_that_is_killed_fail_and_the
 
 
 @asynccontextmanager
-async def managed(
-    installation: Installation, python: Path, packages: dict[str, Path], folder: Path
-) -> AsyncIterator[ManagedMachine]:
+async def managed(installation: Installation, python: Path, folder: Path) -> AsyncIterator[ManagedMachine]:
     (folder / "ComfyUI").mkdir()
-    lay_out(folder / "ComfyUI", provide(installation), packages)
+    lay_out(folder / "ComfyUI", provide(installation), PACKAGES)
     machine = ManagedMachine(
         MachineSettings("m", "managed", folder=folder / "ComfyUI"),
         python=python,
@@ -119,9 +110,9 @@ def kill_comfyui() -> None:
 
 
 async def test_a_managed_comfyui_that_is_killed_at_work_fails_its_run_and_another_one_is_started(
-    installation: Installation, python: Path, packages: dict[str, Path], tmp_path: Path
+    installation: Installation, python: Path, tmp_path: Path
 ):
-    async with managed(installation, python, packages, tmp_path) as machine:
+    async with managed(installation, python, tmp_path) as machine:
         slow = Trial(SLOW, run_id="slow")
         run = slow.start_on(machine)
         while not slow.of(NodeStarted):

@@ -16,18 +16,16 @@ import pytest_asyncio
 from comfyui_outpost.api.client import Client
 from comfyui_outpost.api.models import Run
 from comfyui_outpost.api.server.objects import safe_name
-from comfyui_outpost.tests.bench.server import serve
 from PIL import Image
 
 from .installations import PYPI_VERSION, Installation
-from .instance import Instance, start
+from .instance import Instance
 from .lane import node
 from .messages import Json
 
-# A ComfyUI takes seconds to start: the tests of this file share one, and the event loop that it lives on.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# The ComfyUIs and the platform that all tests share live on this event loop.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PROBES = Path(__file__).with_name("probe_nodes")
 ANY_TYPE = "application/octet-stream"
 
 
@@ -81,17 +79,10 @@ async def _download(session: aiohttp.ClientSession, run: Run) -> AsyncIterator[K
                     yield Kept(str(output.node_id), kind, file.filename, content_type, await response.read())
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def remote(
-    installation: Installation, python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Remote]:
-    async with (
-        serve(tmp_path_factory.mktemp("platform")) as server,
-        server.client() as client,
-        start(installation, python, custom_nodes={"Probe-Nodes": PROBES}) as comfyui,
-    ):
-        machine = await client.machines.create_custom("the GPU", comfyui.url)
-        yield Remote(comfyui, client, machine.id)
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def remote(stock: Instance, client: Client) -> Remote:
+    machine = await client.machines.create_custom("the GPU", stock.url)
+    return Remote(stock, client, machine.id)
 
 
 def check_bytes(files: Iterable[Kept], written: dict[str, bytes]) -> None:
@@ -247,19 +238,19 @@ async def test_texts_and_meshes(remote: Remote, installation: Installation):
         return
     graph = {
         "1": node("PreviewAny", source="a text\nof two lines"),
-        "2": node("SaveText", text=["3", 0], filename_prefix="said", format="json"),
-        "3": node("PrimitiveString", value='{"said": "ü"}'),
         "4": node("Triangle"),
         "5": node("SaveGLB", mesh=["4", 0], filename_prefix="mesh"),
     }
+    types, texts = {("5", ".glb"): "model/gltf-binary"}, {"1": ["a text\nof two lines"]}
+    if await remote.knows("SaveText"):  # newer ones do
+        graph["2"] = node("SaveText", text=["3", 0], filename_prefix="said", format="json")
+        graph["3"] = node("PrimitiveString", value='{"said": "ü"}')
+        types["2", ".json"], texts["2"] = "application/json", ['{"said": "ü"}']
 
     run, files = await remote.run(graph)
 
     check_bytes(files, remote.written())
-    assert types_of(files) == {("2", ".json"): "application/json", ("5", ".glb"): "model/gltf-binary"}
-    assert {output.node_id: output.texts for output in run.outputs if output.texts} == {
-        "1": ["a text\nof two lines"],
-        "2": ['{"said": "ü"}'],
-    }
+    assert types_of(files) == types
+    assert {output.node_id: output.texts for output in run.outputs if output.texts} == texts
     [mesh] = [file for file in files if file.node_id == "5"]
     assert mesh.content.startswith(b"glTF")

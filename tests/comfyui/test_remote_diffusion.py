@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,22 +12,19 @@ import pytest_asyncio
 from comfyui_outpost.api.client import Client
 from comfyui_outpost.api.events import NodeProgress, PreviewImage, RunEvent
 from comfyui_outpost.api.models import Deployment
-from comfyui_outpost.tests.bench.server import Server
 from numpy.typing import NDArray
 from PIL import Image
 
-from .conftest import REPOSITORY
-from .installations import Installation, provide
-from .instance import Execution, Instance, Outcome, start
+from .installations import Installation
+from .instance import Execution, Instance, Outcome
 from .lane import Pixels, node, read_image, run_deployment, save
 from .messages import Json
 from .test_machines import STEPS, diffusion
-from .tiny_checkpoint import write_checkpoint
+from .tiny_checkpoint import CHECKPOINT
 
-# Two ComfyUIs of each version and one platform, on the event loop that they live on.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# The ComfyUIs and the platform that all tests share live on this event loop.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CHECKPOINT = Path("tiny", "sd15.ckpt")
 ALIKE = 8.0
 """How far, in the mean, a preview may be from the one that it was before it was encoded once more; of 255."""
 SHOWING = {
@@ -39,34 +34,9 @@ SHOWING = {
 }
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def remote(installation: Installation, python: Path) -> AsyncIterator[Instance]:
-    """The ComfyUI that does the work: stock. Old ones make previews only when they are started with an option."""
-    source = (provide(installation).folder / "latent_preview.py").read_text(encoding="utf-8")
-    arguments = [] if "def set_preview_method" in source else ["--preview-method", "latent2rgb"]
-    async with start(installation, python, arguments=arguments) as instance:
-        write_checkpoint(instance.workspace / "models" / "checkpoints" / CHECKPOINT)
-        yield instance
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def local(
-    installation: Installation, python: Path, server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Instance]:
-    """The ComfyUI that somebody sits at. It has no model."""
-    environment = {
-        "OUTPOST_BASE_URL": server.connection.base_url,
-        "OUTPOST_API_KEY": server.connection.api_key,
-        "OUTPOST_SETTINGS": str(tmp_path_factory.mktemp("settings") / "connection.json"),
-    }
-    packages = {"ComfyUI-Outpost": REPOSITORY}
-    async with start(installation, python, custom_nodes=packages, environment=environment) as instance:
-        yield instance
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def machine_id(client: Client, remote: Instance, installation: Installation) -> str:
-    return (await client.machines.create_custom(installation.name, remote.url)).id
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def machine_id(client: Client, stock: Instance, installation: Installation) -> str:
+    return (await client.machines.create_custom(installation.name, stock.url)).id
 
 
 async def deploy(client: Client, machine_id: str, graph: Any) -> Deployment:
@@ -120,18 +90,18 @@ def directly(seed: int) -> Json:
 
 
 async def test_a_sampler_elsewhere_is_followed_and_seen_at_the_node_and_gives_the_same_pixels(
-    client: Client, local: Instance, remote: Instance, machine_id: str
+    client: Client, comfyui: Instance, stock: Instance, machine_id: str
 ):
     deployment = await deploy(client, machine_id, diffusion(41))
 
     def graph(seed: int) -> Json:
         return {"1": run_deployment(deployment.id, prompt="a cat", seed=seed), "2": save(["1", 0], "remote")}
 
-    here = await executed(local, graph(42), sampler="1", saver="2")
+    here = await executed(comfyui, graph(42), sampler="1", saver="2")
     # Another seed in between: the remote ComfyUI does not remember the first picture then.
-    other = await executed(local, graph(43), sampler="1", saver="2")
+    other = await executed(comfyui, graph(43), sampler="1", saver="2")
     shows = {"preview_method": "auto"}
-    there = await executed(remote, directly(42), sampler="6", saver="8", extra_data=shows)
+    there = await executed(stock, directly(42), sampler="6", saver="8", extra_data=shows)
 
     assert np.array_equal(here.picture, there.picture)
     assert not np.array_equal(here.picture, other.picture)
@@ -145,7 +115,7 @@ async def test_a_sampler_elsewhere_is_followed_and_seen_at_the_node_and_gives_th
         assert min(float(np.abs(preview - each).mean()) for each in there.previews) < ALIKE
 
 
-async def test_only_a_run_that_asks_for_previews_is_shown_any(client: Client, machine_id: str, remote: Instance):
+async def test_only_a_run_that_asks_for_previews_is_shown_any(client: Client, machine_id: str, stock: Instance):
     deployment = await deploy(client, machine_id, diffusion(44))
     asked: list[RunEvent] = []
     plain: list[RunEvent] = []

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
 
+import pytest
 from comfyui_outpost.api.client import Client
-from comfyui_outpost.api.settings import Connection
 
-from .conftest import REPOSITORY
-from .installations import Installation
-from .instance import Instance, Outcome, start
-from .lane import node, run_deployment, save
+from .instance import Instance, Outcome
+from .lane import Lane, node, run_deployment, save
 from .messages import Json
+
+# The ComfyUIs and the platform that all tests share live on this event loop.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GRAPH = {"1": node("EmptyImage", width=8, height=8, batch_size=1, color=255), "2": save(["1", 0])}
 AT_ONCE = 2.0
@@ -37,36 +36,25 @@ async def failure_of(comfyui: Instance, deployment_id: str) -> Json:
     return failure
 
 
-async def test_it_is_refused_at_once_and_the_node_says_why(
-    installation: Installation, python: Path, platform: Any, tmp_path: Path
-):
-    environment = {
-        "OUTPOST_BASE_URL": platform.url,
-        "OUTPOST_API_KEY": platform.owner.api_key,
-        "OUTPOST_SETTINGS": str(tmp_path / "connection.json"),
-    }
-    packages = {"ComfyUI-Outpost": REPOSITORY}
-    async with (
-        start(installation, python, custom_nodes=packages, environment=environment) as comfyui,
-        Client(Connection(platform.url, platform.owner.api_key)) as client,
-    ):
-        for host in ("localhost", "127.0.0.1"):  # the first execution loads what the nodes need
-            machine = await client.machines.create_custom("my GPU", comfyui.url.replace("127.0.0.1", host))
-            deployment = await deploy(client, machine.id)
-            began = time.monotonic()
+async def test_it_is_refused_at_once_and_the_node_says_why(lane: Lane):
+    client, comfyui = lane.client, lane.comfyui
+    elsewhere = await lane.deploy(GRAPH)
+    for host in ("localhost", "127.0.0.1"):  # the first execution loads what the nodes need
+        machine = await client.machines.create_custom("my GPU", comfyui.url.replace("127.0.0.1", host))
+        deployment = await deploy(client, machine.id)
+        began = time.monotonic()
 
-            failure = await failure_of(comfyui, deployment)
+        failure = await failure_of(comfyui, deployment)
 
-            seconds = time.monotonic() - began
-            assert (failure["node_id"], failure["exception_type"].rpartition(".")[2]) == ("1", "Conflict")
-            assert "wait for itself for ever" in failure["exception_message"]
-            assert "Put the deployment on another machine than 'my GPU'" in failure["exception_message"]
-            assert platform.owner.api_key not in str(failure)
-            assert await client.runs.list() == []
-        assert seconds < AT_ONCE
+        seconds = time.monotonic() - began
+        assert (failure["node_id"], failure["exception_type"].rpartition(".")[2]) == ("1", "Conflict")
+        assert "wait for itself for ever" in failure["exception_message"]
+        assert "Put the deployment on another machine than 'my GPU'" in failure["exception_message"]
+        assert lane.api_key not in str(failure)
+        assert await client.runs.list(deployment_id=deployment) == []
+    assert seconds < AT_ONCE
 
-        elsewhere = await deploy(client, platform.owner.machine_id)
-        graph = {"1": run_deployment(elsewhere), "2": save(["1", 0])}
-        assert (await comfyui.follow(await comfyui.queue(graph))).outcome is Outcome.SUCCESS
-        directly = await client.runs.execute(await client.deployments.get(deployment), {}, deadline=60)
-        assert directly.outputs[0].files, "it takes runs that nobody inside it waits for"
+    graph = {"1": run_deployment(elsewhere), "2": save(["1", 0])}
+    assert (await comfyui.follow(await comfyui.queue(graph))).outcome is Outcome.SUCCESS
+    directly = await client.runs.execute(await client.deployments.get(deployment), {}, deadline=60)
+    assert directly.outputs[0].files, "it takes runs that nobody inside it waits for"

@@ -18,6 +18,9 @@ TEXT_LAYERS = 12
 QUIET = 0.01
 """Scale of what is added to a picture on its way: with random weights it would grow without end."""
 
+CHECKPOINT = Path("tiny", "sd15.ckpt")
+"""Where it lies among the checkpoints of a ComfyUI."""
+
 Weight = tuple[str, tuple[int, ...], float]
 """Name, shape, and the scale of its random numbers (1 for what keeps the size of its input)."""
 

@@ -175,6 +175,7 @@ class FakeComfyUI:
         self.pending, self.history, self._sockets = [], {}, {}
         if self.running:
             self.running.prompt_id = "forgotten"
+            self.running.interruption.set()
         self.cut_websockets()
 
     async def wait_until(self, is_so: Callable[[], bool]) -> None:
@@ -244,7 +245,10 @@ class FakeComfyUI:
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionResetError:
+            return socket  # whoever asked for it is gone
         client_id, transport = request.query["clientId"], request.transport
         self._sockets[client_id] = socket
         self._transports.add(transport)

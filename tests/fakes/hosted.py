@@ -30,7 +30,7 @@ class HostedPlatform:
         self.log = Log()
         self.machines = HostedMachines()
         self.workflows = HostedWorkflows(self.machines)
-        self.deployments = HostedDeployments(self.machines)
+        self.deployments = HostedDeployments(self.machines, self.workflows)
         self.library = HostedLibrary()
         self.deployment, self.machine = self.deployments.deployment, self.machines.machine
         self.stream = recordings.stream("ok")
@@ -49,6 +49,16 @@ class HostedPlatform:
         """Done when a run is submitted, before it begins."""
         self.stream_was_closed = asyncio.Event()
         self.stream_was_sent = asyncio.Event()
+        self.loses: list[str] = []
+        """The ends of paths whose next answer is lost, one each, although what was asked for is done."""
+        self.is_away = False
+        """Whether nothing is answered from the next lost answer on."""
+        self.came = asyncio.Event()
+        """Set when a request comes that has to wait until it `may_answer`."""
+        self.may_answer: asyncio.Event | None = None
+        """What is to be made or changed waits for it."""
+        self.refuses = False
+        """Whether a gateway answers, in place of the platform, to what is to be made or changed."""
         self._dropped: set[object] = set()
 
     @property
@@ -71,14 +81,24 @@ class HostedPlatform:
     @web.middleware
     async def _as_recorded(self, request: web.Request, handler: Any) -> web.StreamResponse:
         await self.log.take(request)
-        if request.transport in self._dropped:
+        is_lost = next((each for each in self.loses if request.path.endswith(each)), None)
+        if request.transport in self._dropped or (self.is_away and not is_lost):
             reset(request)
             return web.Response()
         is_store = request.path.startswith("/store/")
         if not is_store and request.headers.get("Authorization") != f"Bearer {KEY}":
             return web.json_response({"detail": "Invalid or missing token"}, status=401)
+        if request.method == "POST" and self.refuses:
+            return web.Response(status=504)
         try:
-            return await handler(request)
+            if request.method == "POST" and self.may_answer:
+                self.came.set()
+                await self.may_answer.wait()
+            answer = await handler(request)
+            if is_lost:
+                self.loses.remove(is_lost)
+                reset(request)
+            return answer
         except web.HTTPNotFound:
             return web.json_response({"detail": "Not Found"}, status=404)
         except Crash:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +26,11 @@ def recorded(name: str, case: str, /, **changes: Any) -> web.Response:
     """A recorded answer, with some of its fields changed."""
     response = recordings.exchange(name, case)["response"]
     return web.json_response(response["body"] | changes if changes else response["body"], status=response["status"])
+
+
+def _now() -> datetime:
+    """UTC, which the platform writes without a zone."""
+    return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
 def _wanted(request: web.Request, rows: list[Row], *, limit: str = "limit") -> list[Row]:
@@ -60,6 +66,7 @@ class HostedMachines:
             web.get("/api/machine/{id}", self._get),
             web.post("/api/machine/custom", self._custom),
             web.post("/api/machine/serverless", self._serverless),
+            web.patch("/api/machine/{kind:custom|serverless}/{id}", self._change),
             web.delete("/api/machine/{id}", self._delete),
         ]
 
@@ -91,6 +98,17 @@ class HostedMachines:
         if "gpu" not in body:
             return recorded("post_machine_serverless", "empty")
         return self._add({**body, "type": "comfy-deploy-serverless", "status": "building", "keep_warm": 2})
+
+    async def _change(self, request: web.Request) -> web.Response:
+        if not self.knows(request.match_info["id"]):
+            return recorded("get_machine_machine_id", "unknown")
+        row, body = self.rows[request.match_info["id"]], await request.json()
+        known = {
+            "custom": ("name", "type", "endpoint", "auth_token"),
+            "serverless": ("name", "concurrency_limit", "idle_timeout", "keep_warm"),
+        }
+        row |= {name: body[name] for name in known[request.match_info["kind"]] if body.get(name) is not None}
+        return web.json_response({name: value for name, value in row.items() if name != "auth_token"})
 
     def _add(self, body: Row) -> web.Response:
         row = recordings.body("post_machine_custom", "ok classic") | body | {"id": str(uuid4())}
@@ -159,8 +177,11 @@ class HostedWorkflows:
 
     async def _update(self, request: web.Request) -> web.Response:
         row, body = self._known(request), await request.json()
+        if body.get("deleted") is False:
+            row = self.rows.get(_checked(request.match_info["id"]))
         if not row:
             return recorded("patch_workflow_workflow_id", "unknown id")
+        row["deleted"] = body.get("deleted", row["deleted"])
         if "pinned" in body:
             row["pinned"] = body["pinned"]
         else:
@@ -223,6 +244,7 @@ class HostedWorkflows:
             "id": str(uuid4()),
             "name": name,
             "versions": [],
+            "created_at": str(_now()),
         }
         self.rows[row["id"]] = row
         return row
@@ -232,6 +254,7 @@ class HostedWorkflows:
             "id": str(uuid4()),
             "workflow_id": row["id"],
             "version": len(row["versions"]) + 1,
+            "created_at": _now().isoformat(),
             **{name: body.get(name) for name in ("workflow", "workflow_api", "comment", "machine_id")},
         }
         row["versions"].insert(0, version)
@@ -241,8 +264,9 @@ class HostedWorkflows:
 class HostedDeployments:
     """Deployments. All that goes wrong with one of them is an internal error."""
 
-    def __init__(self, machines: HostedMachines) -> None:
+    def __init__(self, machines: HostedMachines, workflows: HostedWorkflows) -> None:
         self._machines = machines
+        self._workflows = workflows
         self.deployment: Row = recordings.body("get_deployment_deployment_id", "ok")
         self.fluid: Row = recordings.body("get_deployment_deployment_id", "input_types of many")
         self.rows: dict[str, Row] = {row["id"]: row for row in (self.deployment, self.fluid)}
@@ -265,12 +289,20 @@ class HostedDeployments:
             return web.json_response({"detail": [{"loc": ["query", "environment"], "msg": "no"}]}, status=422)
         is_fluid = request.query.get("is_fluid") == "true"
         rows = [row for row in self.rows.values() if (row["id"] == self.fluid["id"]) == is_fluid]
-        rows = [row for row in rows if environment in (None, row["environment"])]
+        rows = [self._whole(row) for row in rows if environment in (None, row["environment"])]
         return web.json_response(_wanted(request, rows, limit="page_size"))
 
     async def _get(self, request: web.Request) -> web.Response:
         row = self.rows.get(request.match_info["id"])
-        return web.json_response(row) if row else recorded("get_deployment_deployment_id", "unknown")
+        return web.json_response(self._whole(row)) if row else recorded("get_deployment_deployment_id", "unknown")
+
+    def _whole(self, row: Row) -> Row:
+        """With what only the answers of GET tell: the workflow and the version, but not the machine."""
+        if row["workflow"] or not (workflow := self._workflows.rows.get(row["workflow_id"])):
+            return row
+        versions = (each for each in workflow["versions"] if each["id"] == row["workflow_version_id"])
+        named = {"id": workflow["id"], "name": workflow["name"], "cover_url": None}
+        return row | {"workflow": named, "version": next(versions, None)}
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -124,26 +124,24 @@ test("JSON is announced, and the type of a form is left to the browser", () => {
 /** What a shell makes of a command, one word a line, with a printer in place of curl. */
 function words(command) {
   const script = `curl() { printf '%s\\n' "$@"; }; ${command}`;
-  const environment = { ...process.env, OUTPOST_API_KEY: "the-key" };
+  const environment = { ...process.env, PLATFORM_API_KEY: "the-key" };
   return execFileSync("sh", ["-c", script], { env: environment, encoding: "utf-8" }).split("\n").slice(0, -1);
 }
 
-test(
-  "the command for a shell says the same, with the key from the environment",
-  { skip: process.platform === "win32" },
-  () => {
-    const text = `{"prompt": "it's $HOME \`id\` @x"}`;
-    const command = curlOf(fill({ "path.name": "n" }, { type: "application/json", text }));
-    assert.deepEqual(words(command), [
-      "-N",
-      `${base}/first/n`,
-      ...["-H", "Authorization: Bearer the-key"],
-      ...["-H", "Content-Type: application/json"],
-      ...["--data-raw", text],
-    ]);
-    assert.ok(!command.includes("the-key"));
-  },
-);
+test("the command for a shell says the same, with the key from the environment", {
+  skip: process.platform === "win32",
+}, () => {
+  const text = `{"prompt": "it's $HOME \`id\` @x"}`;
+  const command = curlOf(fill({ "path.name": "n" }, { type: "application/json", text }));
+  assert.deepEqual(words(command), [
+    "-N",
+    `${base}/first/n`,
+    ...["-H", "Authorization: Bearer the-key"],
+    ...["-H", "Content-Type: application/json"],
+    ...["--data-raw", text],
+  ]);
+  assert.ok(!command.includes("the-key"));
+});
 
 test("a form is sent part by part, files by their names", { skip: process.platform === "win32" }, () => {
   const fields = [

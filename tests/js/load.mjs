@@ -1,9 +1,14 @@
-// Loads a module of the package. It has no package.json that would tell Node that its `.js` files are modules.
+// Loads a module of the package, with those that it imports. They know the package's texts.
 
 import { readFileSync } from "node:fs";
 
-/** @param {string} path from the root of the repository; a module that imports nothing */
+/** @param {string} path from the root of the repository */
+const addressOf = (path) => new URL(`../../${path}`, import.meta.url);
+
+/** @param {string} path from the root of the repository */
 export function load(path) {
-  const source = readFileSync(new URL(`../../${path}`, import.meta.url), "utf-8");
-  return import(`data:text/javascript,${encodeURIComponent(source)}`);
+  return import(addressOf(path).href);
 }
+
+const { learn } = await load("web/texts.js");
+learn(JSON.parse(readFileSync(addressOf("web/texts.json"), "utf-8")));

@@ -324,6 +324,69 @@ def test_any_input_of_any_node_can_be_addressed():
     assert prompt["6"]["inputs"] == {"image": "outpost/photo.png"}
 
 
+UPLOAD = ["STRING", {"outpost_upload": True}]
+"""How our own nodes declare what a file is brought for."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("Image", "default_value_url"),
+        ("Audio", "audio_file"),
+        ("Video", "default_value_url"),
+        ("Vid", "default_value"),
+        ("EXR", "exr_file"),
+        ("File", "file_url"),
+    ],
+)
+def test_a_node_that_takes_an_uploaded_file_stays_and_gets_its_name(kind: str, field: str):
+    info = STOCK | {f"ComfyUIDeployExternal{kind}": node_class(**{field: UPLOAD})}
+    by_default = {"1": external(kind, "photo", **{field: OTHER_URL}), "9": node("PreviewAny", source=["1", 0])}
+    without = {"1": external(kind, "photo"), "9": node("PreviewAny", source=["1", 0])}
+
+    for graph, inputs, name in (
+        (by_default, {"photo": IMAGE_URL}, "outpost/photo.png"),
+        (without, {"photo": IMAGE_URL}, "outpost/photo.png"),
+        (by_default, {}, "outpost/other.jpg"),
+    ):
+        assert compiled(graph, info, **inputs).prompt["1"]["inputs"] == {"input_id": "photo", field: name}
+    assert draft_graph(by_default, {"photo": IMAGE_URL}, info).missing == {}
+    assert compiled(without, info).prompt["1"]["inputs"] == {"input_id": "photo"}
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (json.dumps([IMAGE_URL, OTHER_URL]), ["outpost/photo.png", "outpost/other.jpg"]),
+        ([OTHER_URL, "own.png"], ["outpost/other.jpg", "own.png"]),
+    ],
+)
+def test_a_node_that_takes_uploaded_files_gets_their_names(given: Any, names: list[str]):
+    info = STOCK | {"ComfyUIDeployExternalImageBatch": node_class(images=UPLOAD)}
+    graph = {"1": external("ImageBatch", "photos", images="[]"), "9": node("PreviewAny", source=["1", 0])}
+
+    assert json.loads(compiled(graph, info, photos=given).prompt["1"]["inputs"]["images"]) == names
+    assert compiled(graph, info).prompt["1"]["inputs"]["images"] == "[]"
+
+
+def test_a_node_of_another_package_that_wants_a_url_is_compiled_away_as_before():
+    info = STOCK | {"ComfyUIDeployExternalImage": node_class(default_value_url=["STRING", {}])}
+    graph = {"1": external("Image", "photo"), "9": node("PreviewAny", source=["1", 0])}
+    assert compiled(graph, info, photo=IMAGE_URL).prompt["1"]["class_type"] == "LoadImage"
+
+
+def test_a_number_whose_id_looks_like_one_is_not_mixed_up_with_its_id():
+    info = STOCK | {f"ComfyUIDeployExternal{kind}": node_class() for kind in ("NumberInt", "Text")}
+    graph = {
+        "1": external("NumberInt", "5", default_value=1),
+        "2": external("Text", "6"),
+        "9": node("PreviewAny", source=["1", 0], more=["2", 0]),
+    }
+    prompt = compiled(graph, info, **{"5": 8, "6": "x"}).prompt
+    assert prompt["1"]["inputs"] == {"input_id": "8", "default_value": 8}
+    assert prompt["2"]["inputs"] == {"input_id": "6", "default_value": "x"}
+
+
 @pytest.mark.parametrize(
     ("node_class_name", "name", "asked", "sent"),
     [

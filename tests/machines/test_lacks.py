@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from comfyui_outpost.api.events import LiveStatus
+from comfyui_outpost.api.models import Lack
 from comfyui_outpost.api.server import checking
 from comfyui_outpost.api.server.machines import MachineError
 from comfyui_outpost.api.server.machines.builtin import BuiltinMachine
 from comfyui_outpost.api.server.machines.comfyui import ComfyUIMachine
+from comfyui_outpost.api.server.machines.managed import ManagedMachine
 from comfyui_outpost.tests.fakes.comfyui import FakeComfyUI, node_class
 
 from .conftest import Make
@@ -132,13 +134,32 @@ class TestAManagedOne:
         assert len(machine.log_files()) == 1
 
     async def test_what_it_had_it_is_taken_to_have_when_it_has_stopped(self, make: Make):
-        machine = make(idle_timeout=0.01)
+        machine = make(idle_timeout=0.2)
         assert await machine.lacks(SAVE, None, may_start=True) == []
         while machine.process_count:
             await asyncio.sleep(0.01)
         assert await machine.lacks(SAVE, None) == []
         with pytest.raises(MachineError):
             await machine.lacks(loading("gone"), None)
+        assert len(machine.log_files()) == 1
+
+    async def test_it_does_not_stop_for_being_idle_while_it_is_asked(self, make: Make, monkeypatch: pytest.MonkeyPatch):
+        is_its_time, ask, retire = asyncio.Event(), ComfyUIMachine.lacks, ManagedMachine._retire
+
+        async def ask_late(machine: ComfyUIMachine, graph: Any, inputs: Any) -> list[Lack]:
+            await is_its_time.wait()
+            return await ask(machine, graph, inputs)
+
+        def retire_told(machine: ManagedMachine, worker: Any) -> None:
+            retire(machine, worker)
+            is_its_time.set()
+
+        monkeypatch.setattr(ComfyUIMachine, "lacks", ask_late)
+        monkeypatch.setattr(ManagedMachine, "_retire", retire_told)
+        machine = make(idle_timeout=0.2)
+        assert [lack.value for lack in await machine.lacks(loading("gone"), None, may_start=True)] == ["gone"]
+        while machine.process_count:
+            await asyncio.sleep(0.01)
         assert len(machine.log_files()) == 1
 
     async def test_who_does_not_wait_for_its_start_does_not_stop_it(self, make: Make):

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from comfyui_outpost.api.events import ExecutionStarted, LiveStatus, Phase
-from comfyui_outpost.api.server.machines import MachineError, MachineSettings, process
+from comfyui_outpost.api.server.machines import MachineError, MachineSettings, guard, process
 from comfyui_outpost.api.server.machines.managed import ManagedMachine, find_python
 from comfyui_outpost.api.server.machines.process import Command, Devices, find_devices
 
@@ -374,4 +374,5 @@ def is_alive(pid: int) -> bool:
 
 
 def children_of_this_process() -> list[int]:
-    return [process.pid for process in psutil.Process().children() if "main.py" in process.cmdline()]
+    """Those that a machine has started: other tests in this process may have a ComfyUI of their own at work."""
+    return [each.pid for each in psutil.Process().children() if str(guard.__file__) in each.cmdline()]

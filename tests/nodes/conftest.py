@@ -14,7 +14,9 @@ from comfyui_outpost.api.client import Client, ContentCache
 from comfyui_outpost.api.models import Run
 from comfyui_outpost.api.server.store.tables import runs
 from comfyui_outpost.api.settings import Connection
-from comfyui_outpost.nodes.execution import RunResult, run_deployment
+from comfyui_outpost.nodes.execution import run_deployment
+from comfyui_outpost.nodes.results import RunResult
+from comfyui_outpost.tests.nodes import comfyui_modules
 from comfyui_outpost.tests.nodes.hosts import FakeHost
 from comfyui_outpost.tests.nodes.sites import Site
 
@@ -27,7 +29,7 @@ class Workplace:
 
     def __init__(self, site: Site, client: Client, platform: Any, folder: Path) -> None:
         self.site, self.client, self.platform = site, client, platform
-        self.host = FakeHost()
+        self.host = FakeHost(folder / "files")
         self._folder = folder
 
     async def deploy(self, graph: Any, *, run_timeout: float | None = None) -> str:
@@ -104,6 +106,21 @@ async def place(open_workplace: Open) -> AsyncGenerator[Workplace, None]:
     """A workplace with the settings that a new user gets."""
     async with open_workplace() as place:
         yield place
+
+
+@pytest.fixture
+def comfyui_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The modules of ComfyUI; the folder that has ComfyUI's own folders."""
+    comfyui_modules.install(monkeypatch, tmp_path / "comfyui")
+    return tmp_path / "comfyui"
+
+
+@pytest.fixture
+def inside_comfyui(monkeypatch: pytest.MonkeyPatch, place: Workplace, comfyui_folder: Path) -> Path:
+    """The modules of ComfyUI, and a connection in the environment; the folder that has ComfyUI's own folders."""
+    monkeypatch.setenv("OUTPOST_BASE_URL", place.site.url)
+    monkeypatch.setenv("OUTPOST_API_KEY", place.platform.owner.api_key)
+    return comfyui_folder
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from PIL import Image
 
@@ -16,11 +17,14 @@ class Interrupted(Exception):
 class FakeHost:
     """Keeps what it was told to show, and wants to stop when `stop()` was called."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self.prompt_id: str | None = None
+        self.folder = folder
         self.shares: list[float] = []
         self.texts: list[str] = []
         self.pictures: list[Image.Image] = []
+        self.was_asked = False
+        """Whether somebody has been told that the user wants to stop."""
         self._interrupt: Interrupted | None = None
         self._news = asyncio.Event()
 
@@ -37,6 +41,7 @@ class FakeHost:
 
     def check_interrupted(self) -> None:
         if self._interrupt:
+            self.was_asked = True
             raise self._interrupt
 
     def stop(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from comfyui_outpost.api.server.app import build_app
 from comfyui_outpost.api.server.platform import Platform
-from comfyui_outpost.tests.fakes.serving import served
+from comfyui_outpost.tests.fakes.serving import reset, served
 from comfyui_outpost.tests.nodes.hosts import WAIT_SECONDS
 
 ANNOUNCE = "POST /api/file/upload"
@@ -33,6 +33,8 @@ class Site:
         self.headers: list[Mapping[str, str]] = []
         self._faults: dict[str, deque[int | None]] = {}
         self._held: dict[str, asyncio.Event] = {}
+        self._late: dict[str, asyncio.Event] = {}
+        self._lost: Counter[str] = Counter()
         self._app = build_app(platform)
         self._app.middlewares.insert(0, self._middleware())
         self._stack = AsyncExitStack()
@@ -56,6 +58,15 @@ class Site:
         """Leave the requests of this name that no `fail` answers without an answer."""
         self._held[name] = asyncio.Event()
 
+    def hold_answers(self, name: str) -> asyncio.Event:
+        """Do what the requests of this name ask for, and answer them after the event is set."""
+        self._late[name] = asyncio.Event()
+        return self._late[name]
+
+    def lose_answers(self, name: str, count: int = 1) -> None:
+        """Do what the next requests of this name ask for, and break the connection off in place of an answer."""
+        self._lost[name] = count
+
     async def has_held(self, name: str) -> None:
         """Wait until a request is being held."""
         await asyncio.wait_for(self._held[name].wait(), WAIT_SECONDS)
@@ -73,6 +84,12 @@ class Site:
             if name in self._held:
                 self._held[name].set()
                 await asyncio.Event().wait()
-            return await handler(request)
+            answer = await handler(request)
+            if self._lost[name] > 0:
+                self._lost[name] -= 1
+                reset(request)
+            if name in self._late:
+                await self._late[name].wait()
+            return answer
 
         return watch

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from comfyui_outpost.api.errors import InvalidInput, NotFound, UnsupportedMedia
-from comfyui_outpost.nodes.execution import Stopwatch, upload_images
+from comfyui_outpost.nodes.sending import upload_images
+from comfyui_outpost.nodes.stopwatch import Stopwatch
 from comfyui_outpost.tests.nodes.sites import ANNOUNCE, SUBMIT
 from comfyui_outpost.tests.server.graphs import EVERY_KIND, external, node
 

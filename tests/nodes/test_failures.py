@@ -22,7 +22,8 @@ from comfyui_outpost.api.errors import (
     UrlExpired,
 )
 from comfyui_outpost.api.models import RunStatus
-from comfyui_outpost.nodes.execution import Stopwatch, upload_images
+from comfyui_outpost.nodes.sending import upload_images
+from comfyui_outpost.nodes.stopwatch import Stopwatch
 from comfyui_outpost.tests.fakes.serving import FakeTime
 from comfyui_outpost.tests.nodes.hosts import Interrupted
 from comfyui_outpost.tests.nodes.machines import ScriptedMachine, puts_out
@@ -207,13 +208,13 @@ async def test_an_output_that_is_no_image_is_named_with_its_run(open_workplace, 
             await place.run(sleep(0))
 
 
-async def test_a_file_that_is_no_image_and_is_not_said_to_be_one_is_left_where_it_is(open_workplace):
+async def test_a_file_that_is_no_image_and_is_not_said_to_be_one_comes_as_a_file(open_workplace):
     async with open_workplace(machines={"builtin": puts_out(b"a,b\n", name="table.csv", kind="files")}) as place:
         result = await place.run(sleep(0))
 
-    assert result.images == []
-    assert place.site.count(FETCH) == 0
-    assert [each.filename for output in result.run.outputs for each in output.files] == ["table.csv"]
+    assert (result.images, result.texts) == ([], [])
+    assert [part.value.path.read_bytes() for part in result.parts] == [b"a,b\n"]
+    assert place.site.count(FETCH) == 1
 
 
 async def test_a_picture_that_is_too_large_for_the_platform_ends_the_uploads_beside_it(open_workplace):

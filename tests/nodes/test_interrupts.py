@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from comfyui_outpost.api.models import RunStatus
-from comfyui_outpost.nodes.execution import gather_or_cancel, interruptible
+from comfyui_outpost.nodes.waiting import gather_or_cancel, interruptible, side_by_side
 from comfyui_outpost.tests.nodes.hosts import WAIT_SECONDS, FakeHost, Interrupted
 from comfyui_outpost.tests.nodes.sites import CANCEL, FETCH, PUT, SUBMIT
 from comfyui_outpost.tests.server.graphs import SAVE_IMAGE, sleep
@@ -145,3 +145,16 @@ async def test_the_hosts_exception_wins_over_a_failure_at_the_same_moment():
 
     with pytest.raises(Interrupted):
         await interruptible(host.check_interrupted, fails())
+
+
+async def test_after_a_failure_nothing_more_is_begun():
+    begun: list[int] = []
+
+    async def work(number: int) -> None:
+        begun.append(number)
+        await asyncio.sleep(0)
+        raise ValueError("the first one failed")
+
+    with pytest.raises(ValueError, match="the first one failed"):
+        await side_by_side([1, 2, 3], work, limit=1)
+    assert begun == [1]

@@ -96,6 +96,14 @@ def test_values_outside_of_the_range_are_clamped():
     assert media.to_pixels(image).ravel().tolist() == [0, 0, 0, 255, 255, 255, 255]
 
 
+def test_a_mask_of_8_bits_survives_the_way_out_and_back_bit_for_bit():
+    mask = torch.tensor(noise(2, 37, 53) / np.float32(255))
+    sent = [media.encode_png(media.to_pixels(image)) for image in media.masks(mask)]
+    again = torch.cat([media.decode(data).image[..., 0] for data in sent])
+    assert torch.equal(again, mask)
+    assert all(data[25] == 0 for data in sent)  # grey, one channel
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("place", [(0, 0, 0), (299, 399, 2), (150, 7, 1)])
 def test_a_value_that_is_no_number_is_refused_wherever_it_is(value, place):

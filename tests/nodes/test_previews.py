@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from comfyui_outpost.api.errors import UnsupportedMedia
 from comfyui_outpost.api.events import LiveStatus, NodeProgress, PreviewImage
-from comfyui_outpost.nodes.media import MAX_PREVIEW_BYTES, MAX_PREVIEW_PIXELS, PREVIEW_SIDE, decode_preview
+from comfyui_outpost.nodes.media.images import MAX_PREVIEW_BYTES, MAX_PREVIEW_PIXELS, PREVIEW_SIDE, decode_preview
 from comfyui_outpost.nodes.previews import Previews
 from comfyui_outpost.tests.nodes.hosts import FakeHost
 from comfyui_outpost.tests.nodes.machines import ScriptedMachine

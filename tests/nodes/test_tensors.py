@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 import torch
 from comfyui_outpost.api.errors import InvalidInput
 from comfyui_outpost.nodes import media
-from comfyui_outpost.nodes.execution import Stopwatch, upload_images
-from comfyui_outpost.nodes.runs import RunOutputs
+from comfyui_outpost.nodes.run_outputs import RunOutputs
+from comfyui_outpost.nodes.sending import upload_images
+from comfyui_outpost.nodes.stopwatch import Stopwatch
 from comfyui_outpost.tests.server.graphs import ECHO, EVERY_KIND, SAVE_IMAGE, external, node
 
 BATCH = {
@@ -87,7 +89,7 @@ async def test_a_batch_arrives_and_comes_back_in_its_order(place, count):
 async def test_a_batch_is_also_a_list_of_urls_or_its_json(place):
     urls = await upload_images(place.client, list(picture(2)), stopwatch=Stopwatch())
 
-    for pictures in (urls, json.dumps(urls)):
+    for pictures in (urls, json.dumps([each.url for each in urls])):
         result = await place.run(BATCH, pictures=pictures)
         assert torch.equal(torch.cat([each.image for each in result.images]), picture(2))
 
@@ -140,15 +142,15 @@ async def test_outputs_are_picked_by_output_id_and_by_node(place):
 async def test_picking_an_output_that_is_not_there_names_those_that_are(place):
     result = await place.run(TWO_SIZES)
 
-    with pytest.raises(InvalidInput, match=r"has no output 'result'. Its outputs are: '4', 'wide', 'words'\."):
+    with pytest.raises(InvalidInput, match=r"has no output 'result'. Its outputs are: #1 'wide' \(1 image\), "):
         result.pick("result")
 
 
 async def test_run_outputs_gives_a_batch_and_the_texts_of_what_was_picked(place):
     result = await place.run(TWO_SIZES)
 
-    [image], [mask], texts = RunOutputs().run(result, " wide ")
-    everything = RunOutputs().run(result, "")
+    [image], [mask], texts = await asyncio.to_thread(RunOutputs().run, result, " wide ")
+    everything = await asyncio.to_thread(RunOutputs().run, result, "")
 
     assert (list(image.shape), list(mask.shape)) == ([1, 4, 8, 3], [1, 4, 8])
     assert texts == [None], "outside of ComfyUI nothing can stand for an output that is not there"
@@ -160,13 +162,13 @@ async def test_a_run_without_outputs_is_a_success_with_none(place):
     result = await place.run({"1": node("EmptyImage", width=8, height=8), "2": node("PreviewImage", images=["1", 0])})
 
     assert (result.images, result.texts) == ([], [])
-    with pytest.raises(InvalidInput, match="Its outputs are: none at all"):
+    with pytest.raises(InvalidInput, match="It has put out nothing at all"):
         result.pick("anything")
 
 
 async def test_the_stopwatch_knows_where_the_time_went(place):
     result = await place.run(SAVE_IMAGE, image=picture(height=64, width=64))
 
-    assert set(result.stopwatch.seconds) == {"encode", "upload", "queue", "run", "download", "decode"}
+    assert set(result.stopwatch.seconds) == {"encode", "upload", "queue", "run", "download", "decode", "total"}
     assert all(seconds >= 0 for seconds in result.stopwatch.seconds.values())
     assert result.stopwatch.sent_bytes > 64 * 64 * 3

@@ -10,7 +10,9 @@ import torch
 from comfyui_outpost.api.client import Client, ContentCache
 from comfyui_outpost.api.errors import RunFailed, TransferError
 from comfyui_outpost.api.settings import Connection
-from comfyui_outpost.nodes.execution import Stopwatch, run_deployment, upload_images
+from comfyui_outpost.nodes.execution import run_deployment
+from comfyui_outpost.nodes.sending import upload_images
+from comfyui_outpost.nodes.stopwatch import Stopwatch
 from comfyui_outpost.tests.nodes.hosts import FakeHost
 from comfyui_outpost.tests.nodes.sites import ANNOUNCE, PUT
 from comfyui_outpost.tests.server.graphs import SAVE_IMAGE, external, node

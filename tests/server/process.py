@@ -6,21 +6,50 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 WAIT_SECONDS = 20
 _SERVES = re.compile(r" serves (http://\S+)")
 _KEY = re.compile(r"outpost_[\w-]{40,}")
 
 
+class Process(Protocol):
+    """What is known of a process, as `asyncio.subprocess` has it."""
+
+    pid: int
+    returncode: int | None
+    stdout: asyncio.StreamReader | None
+
+    def send_signal(self, number: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+    async def wait(self) -> int: ...
+
+
+Launch = Callable[[Sequence[str], Path, Mapping[str, str]], Awaitable[Process]]
+"""Begins the command `outpost` with arguments, in a folder, with an environment."""
+
+
+async def _launch(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "comfyui_outpost.api.cli", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=cwd,
+        env=environment,
+    )
+
+
 @dataclass
 class Server:
     """A server process that serves, or is about to."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     output: list[str] = field(default_factory=list)
     """What it has said so far, on both of its outputs."""
     _has_begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,18 +97,12 @@ class Server:
 
 @asynccontextmanager
 async def started(
-    data: Path, *options: str, environment: Mapping[str, str] | None = None
+    data: Path, *options: str, environment: Mapping[str, str] | None = None, launch: Launch = _launch
 ) -> AsyncGenerator[Server, None]:
     """A server process on a folder, at any free port, which need not serve yet. If it is still there at the end of the
     block, it is killed. `options` and variables of the `environment` are added."""
-    program = [sys.executable, "-W", "error", "-m", "comfyui_outpost.api.cli"]
-    process = await asyncio.create_subprocess_exec(
-        *(*program, "serve", "--port", "0", "--data", str(data), *options),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=data.parent,
-        env={"PATH": os.environ["PATH"], "HOME": str(data.parent), "PYTHONUNBUFFERED": "1", **(environment or {})},
-    )
+    variables = {"PATH": os.environ["PATH"], "HOME": str(data.parent), "PYTHONUNBUFFERED": "1", **(environment or {})}
+    process = await launch(["serve", "--port", "0", "--data", str(data), *options], data.parent, variables)
     server = Server(process)
     listening = asyncio.create_task(server.listen())
     try:

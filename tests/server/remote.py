@@ -1,4 +1,4 @@
-"""A platform with one machine, which is a small ComfyUI that fails as a test wants it to."""
+"""A machine of a platform, which is a small ComfyUI that fails as a test wants it to."""
 
 from __future__ import annotations
 
@@ -95,19 +95,23 @@ class Remote:
         self.comfyui.fail(path, *[act] * times)
 
 
+def _hasty(settings: MachineSettings) -> ComfyUIMachine:
+    return ComfyUIMachine(settings, patience=HASTE)
+
+
+HASTY: dict[str, Any] = {"kinds": {"comfyui": _hasty}, "health": RHYTHM}
+"""Settings of a platform that soon gives up."""
+
+
 @asynccontextmanager
-async def remote_platform(as_owner: Any, *, slots: int = 1, **settings: Any) -> AsyncGenerator[Remote, None]:
-    """A platform whose only machine, besides the built-in one, is a ComfyUI on a host of its own."""
+async def remote_of(owner: Talker, *, slots: int = 1) -> AsyncGenerator[Remote, None]:
+    """A ComfyUI on a host of its own, which is a machine of this person's on a platform with the settings `HASTY`."""
     comfyui = FakeComfyUI()
     host = Host(comfyui)
     await host.start()
-    machine = ComfyUIMachine(
-        MachineSettings("m", "comfyui", endpoint=host.url, auth_token=TOKEN), patience=settings.pop("patience", HASTE)
-    )
     try:
-        async with as_owner(machines={"comfyui": machine}, health=RHYTHM, **settings) as owner:
-            body = {"name": "the GPU", "endpoint": host.url, "auth_token": TOKEN, "concurrency_limit": slots}
-            machine_id = (await owner.post("/machine/custom", body))["id"]
-            yield Remote(comfyui, host, owner, machine_id, [TOKEN, host.url, *owner.secrets])
+        body = {"name": "the GPU", "endpoint": host.url, "auth_token": TOKEN, "concurrency_limit": slots}
+        machine_id = (await owner.post("/machine/custom", body))["id"]
+        yield Remote(comfyui, host, owner, machine_id, [TOKEN, host.url, *owner.secrets])
     finally:
         await host.kill()

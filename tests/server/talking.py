@@ -49,6 +49,17 @@ class Talker:
         check_answer(response, self.secrets)
         return response
 
+    async def ask_first(self, method: str, path: str) -> httpx.Response:
+        """As `ask`, of an answer that may be a stream without an end: then it is its first event."""
+        async with self.http.stream(method, path) as response:
+            if response.headers["content-type"].startswith("text/event-stream"):
+                first = await anext(response.aiter_text())
+                response = httpx.Response(response.status_code, headers=response.headers, text=first)
+            await response.aread()
+        check_answer(response, self.secrets)
+        check_text(response.text, self.secrets)
+        return response
+
     async def get(self, path: str, **options: Any) -> Any:
         """The JSON behind a path, which has to be there."""
         response = await self.ask("GET", path, **options)

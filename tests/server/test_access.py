@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -15,10 +16,15 @@ import httpx
 import pytest
 from comfyui_outpost.api.models import KeyScope
 from comfyui_outpost.api.server.routes import ENDPOINTS, PUBLIC_ENDPOINTS
+from comfyui_outpost.api.server.store.keys import KeyStore, Owner
+from comfyui_outpost.api.server.store.machines import MachineStore
 from comfyui_outpost.tests.fakes import comfyui
 
 from .graphs import external, node, png, sleep
+from .shared import SharedPlatform
 from .talking import Talker, local, talkers
+
+pytestmark = pytest.mark.shared_platform
 
 PREFIXES = ("", "/api")
 SAID = "what the owner said"
@@ -68,11 +74,14 @@ class Call:
     """In place of the endpoint's own."""
     again: int = 200
     """What the owner is answered the second time."""
+    is_endless: bool = False
+    """Whether the answer is a stream that does not end: its first event is looked at."""
 
 
 # In this order, so that nothing is asked for after it has gone.
 CALLS = {
     "GET /run/{run_id}": Call(shows=SAID, may="full read run"),
+    "GET /events": Call(shows='"is_resumed":false', stranger=200, may="full read", is_endless=True),
     "GET /run/{run_id}/stream": Call(shows='"status":"success"', may="full read run"),
     "POST /run/{run_id}/cancel": Call(shows="is cancelled", may="full run", path="/run/{cancelled}/cancel"),
     "POST /run/deployment/queue": Call({"deployment_id": "{deployment_id}"}, shows="run_id", may="full run"),
@@ -103,6 +112,7 @@ CALLS = {
     ),
     "GET /deployment/{deployment_id}": Call(shows="the owner's deployment", may="full read run"),
     "PATCH /deployment/{deployment_id}": Call({"run_timeout": 60}, shows="60.0"),
+    "GET /deployment/{deployment_id}/history": Call(shows="{version_id}", may="full read"),
     "POST /deployment/{deployment_id}/deactivate": Call(shows="false", path="/deployment/{spare}/deactivate"),
     "POST /deployment/{deployment_id}/activate": Call(shows="true", path="/deployment/{spare}/activate"),
     "DELETE /deployment/{deployment_id}": Call(shows="deleted", path="/deployment/{spare}", again=404),
@@ -110,6 +120,16 @@ CALLS = {
     "GET /machine/{machine_id}": Call(shows="the owner's machine", may="full read"),
     "POST /machine/{machine_id}/check": Call({"workflow_api": {"1": {"class_type": "SaveImage"}}}, shows="is_known"),
     "GET /machine/{machine_id}/logs": Call(shows="[]"),
+    "GET /machines/comfyuis": Call(shows="main", stranger=200, may="full read"),
+    "PATCH /machine/custom/{machine_id}": Call({"concurrency_limit": 2}, shows='"concurrency_limit":2'),
+    "PATCH /machine/serverless/{machine_id}": Call(
+        {"idle_timeout": 7}, shows="7.0", path="/machine/serverless/{managed}"
+    ),
+    "PATCH /machine/pool/{machine_id}": Call(
+        {"machine_ids": ["{machine_id}"]}, shows="{machine_id}", path="/machine/pool/{pool}"
+    ),
+    "POST /machine/{machine_id}/start": Call({}, shows='"processes":', path="/machine/{managed}/start"),
+    "POST /machine/{machine_id}/stop": Call({"force": True}, shows='"processes":', path="/machine/{managed}/stop"),
     "POST /machine/create": Call({"name": "a new one", "type": "builtin"}, shows="ready", stranger=200),
     "POST /machine/custom": Call({"name": "a new one", "endpoint": "{comfyui}"}, shows="comfyui", stranger=200),
     "POST /machine/serverless": Call({"name": "a new one"}, shows="managed", stranger=200),
@@ -160,7 +180,10 @@ class World:
         call, things = CALLS[endpoint], {**self.things, **other}
         method, _, path = endpoint.partition(" ")
         sent = {"files": PICTURE} if call.body is PICTURE else {"json": _fill(call.body, things)}
-        return await self.people[who].ask(method, prefix + (call.path or path).format(**things), **sent)
+        path = prefix + (call.path or path).format(**things)
+        if call.is_endless:
+            return await self.people[who].ask_first(method, path)
+        return await self.people[who].ask(method, path, **sent)
 
 
 def _fill(template: Any, things: dict[str, str]) -> Any:
@@ -169,47 +192,57 @@ def _fill(template: Any, things: dict[str, str]) -> Any:
             return template.format(**things)
         case dict():
             return {name: _fill(value, things) for name, value in template.items()}
+        case list():
+            return [_fill(value, things) for value in template]
         case _:
             return template
 
 
+@pytest.fixture(scope="module")
+def shared_settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One with a ComfyUI to start."""
+    folder = tmp_path_factory.mktemp("comfyui")
+    (folder / "main.py").touch()
+    return {"comfyui_folders": {"main": folder}, "allow_private_addresses": True}
+
+
 @pytest.fixture
-async def world(start_platform, tmp_path) -> AsyncGenerator[World, None]:
-    (tmp_path / "comfyui").mkdir()
-    (tmp_path / "comfyui" / "main.py").touch()
-    async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(comfyui.serve(comfyui.FakeComfyUI()))
-        folders = {"main": tmp_path / "comfyui"}
-        start = start_platform(comfyui_folders=folders, allow_private_addresses=True)
-        platform = await stack.enter_async_context(start)
-        people = await stack.enter_async_context(_people(platform, str(tmp_path)))
+async def world(
+    platform: SharedPlatform, shared_settings: dict[str, Any], tmp_path: Path, allow_log
+) -> AsyncGenerator[World, None]:
+    allow_log("could not be started: The operator of this server has named no such ComfyUI")
+    folders = map(str, (platform.folder, shared_settings["comfyui_folders"]["main"], tmp_path))
+    async with comfyui.serve(comfyui.FakeComfyUI()) as url, _people(platform, *folders) as people:
         yield World(people, {**await _things(platform, people["owner"], url), "comfyui": url})
 
 
 @asynccontextmanager
-async def _people(platform, folder: str) -> AsyncGenerator[dict[str, Talker], None]:
+async def _people(platform: SharedPlatform, *folders: str) -> AsyncGenerator[dict[str, Talker], None]:
     """The owner, also with keys that are limited or have ended; a stranger; and a guest without a key."""
-    keys, owner = platform.parts.store.keys, platform.owner.owner
+    more = await platform.elsewhere.do(_more_keys(platform.elsewhere.parts.store.keys, platform.owner.owner))
+    given = {"full": platform.owner.api_key, **more, "stranger": platform.stranger.api_key}
+    secrets = [*given.values(), *map(_hash, given.values()), TOKEN, *folders]
+    async with talkers(platform.url, *given.values(), None, secrets=secrets) as found:
+        people = dict(zip((*given, "guest"), found, strict=True))
+        yield people | {"owner": people["full"]}
+
+
+async def _more_keys(keys: KeyStore, owner: Owner) -> dict[str, str]:
     past = keys.now() - timedelta(seconds=1)
     _, run = await keys.create("the owner's key to run", owner=owner, scope=KeyScope.RUN)
     _, read = await keys.create("the owner's key to read", owner=owner, scope=KeyScope.READ)
     _, expired = await keys.create("the owner's expired key", owner=owner, expires_at=past)
     holder, revoked = await keys.create("the owner's revoked key", owner=owner)
     await keys.revoke(owner, holder.key_id)
-    given = {"full": platform.owner.api_key, "run": run, "read": read, "expired": expired, "revoked": revoked}
-    given["stranger"] = platform.stranger.api_key
-    secrets = [*given.values(), *map(_hash, given.values()), TOKEN, folder]
-    async with talkers(platform.url, *given.values(), None, secrets=secrets) as found:
-        people = dict(zip((*given, "guest"), found, strict=True))
-        yield people | {"owner": people["full"]}
+    return {"run": run, "read": read, "expired": expired, "revoked": revoked}
 
 
 def _hash(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-async def _things(platform, owner: Talker, comfyui_url: str) -> dict[str, str]:
-    machines, builtin = platform.parts.store.machines, platform.owner.machine_id
+async def _things(platform: SharedPlatform, owner: Talker, comfyui_url: str) -> dict[str, str]:
+    builtin = platform.owner.machine_id
     made = await owner.post("/workflow", {"name": "the owner's workflow", "workflow": {}})
     workflow = {"workflow_id": made["workflow_id"]}
     body = {"workflow": {}, "workflow_api": GRAPH, "comment": "the owner's comment"}
@@ -227,8 +260,9 @@ async def _things(platform, owner: Talker, comfyui_url: str) -> dict[str, str]:
     query = f"file_name=announced.png&type=image/png&size={len(png())}"
     ticket = await owner.get(f"/assets/presigned-url?{query}")
     await owner.ask("PUT", ticket["url"], content=png(), headers={"Content-Type": "image/png"})
-    more = {"endpoint": comfyui_url, "auth_token": TOKEN}
     key = await owner.post("/platform/api-keys", {"name": "the owner's spare key"})
+    parts = platform.elsewhere.parts
+    machines = await platform.elsewhere.do(_machines(parts.store.machines, platform.owner.owner, builtin, comfyui_url))
     return {
         **workflow,
         "spare_workflow": (await owner.post("/workflow", {"name": "the owner's spare workflow"}))["workflow_id"],
@@ -238,16 +272,24 @@ async def _things(platform, owner: Talker, comfyui_url: str) -> dict[str, str]:
         "spare": spare,
         "run_id": run,
         "cancelled": cancelled,
-        "machine_id": await machines.add(
-            platform.owner.owner, name="the owner's machine", kind="comfyui", slots=1, **more
-        ),
-        "spare_machine": await machines.add(platform.owner.owner, name="spare", kind="builtin", slots=1),
+        **machines,
         "file_id": file["id"],
         "file_url": file["url"],
         "asset_id": assets[0]["id"],
         "spare_asset": assets[1]["id"],
         "announced": ticket["file_id"],
         "key_id": key["id"],
+    }
+
+
+async def _machines(machines: MachineStore, owner: Owner, builtin: str, comfyui_url: str) -> dict[str, str]:
+    more = {"endpoint": comfyui_url, "auth_token": TOKEN}
+    return {
+        "machine_id": await machines.add(owner, name="the owner's machine", kind="comfyui", slots=1, **more),
+        "pool": await machines.add_pool(owner, name="the owner's pool", machine_ids=[builtin]),
+        # A folder with no ComfyUI in it: to start one fails, and nothing has to be stopped.
+        "managed": await machines.add(owner, name="the owner's folder", kind="managed", slots=1),
+        "spare_machine": await machines.add(owner, name="spare", kind="builtin", slots=1),
     }
 
 
@@ -275,6 +317,7 @@ def _check_nothing_of_the_owners(answer: httpx.Response, world: World, endpoint:
         assert not [thing for thing in _ids(world.things) if thing in answer.text], endpoint
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("who", ["guest", "expired", "revoked"])
 async def test_without_a_key_that_works_there_is_nothing(world: World, who: str, prefix: str):
@@ -295,6 +338,7 @@ async def test_a_stranger_finds_nothing_of_the_owners(world: World, prefix: str)
         _check_content(answer, endpoint)
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("scope", ["read", "run"])
 async def test_a_limited_key_does_what_its_scope_says_and_no_more(world: World, scope: str, prefix: str):
@@ -357,6 +401,7 @@ async def test_a_run_key_knows_the_inputs_of_a_deployment_and_not_its_graph(worl
     assert whole["version"]["workflow_api"] == GRAPH
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("who", ["owner", "stranger", "guest"])
 async def test_what_is_public_needs_no_key_and_tells_nothing(people: dict[str, Talker], who: str, prefix: str):
@@ -369,6 +414,7 @@ async def test_what_is_public_needs_no_key_and_tells_nothing(people: dict[str, T
         assert (await people[who].ask("GET", prefix + path)).status_code == 200
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize(
     "headers",
@@ -385,6 +431,7 @@ async def test_a_key_is_taken_in_every_way_that_clients_send_it(platform, guest:
     assert answer.status_code == 200
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize(
     "headers",
     [
@@ -416,6 +463,7 @@ async def test_a_wrong_key_opens_nothing(platform, guest: Talker, headers: dict[
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize("where", ["/deployments?key={key}", "/deployments?cd_token={key}", "/{key}/deployments"])
 async def test_a_key_in_a_url_opens_nothing_and_does_not_come_back(platform, tmp_path, where: str):
     async with talkers(platform.url, None, secrets=[str(tmp_path)]) as (guest,):
@@ -423,21 +471,29 @@ async def test_a_key_in_a_url_opens_nothing_and_does_not_come_back(platform, tmp
     assert answer.status_code in (401, 404)
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize("who", ["owner", "stranger", "guest"])
-@pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/", "/nothing", "/api/run", "/deployments/", "/api/api/deployments"]
-)
+@pytest.mark.parametrize("path", ["/api", "/api/", "/nothing", "/api/run", "/deployments/", "/api/api/deployments"])
 async def test_an_unknown_path_is_404_and_says_so_in_json(people: dict[str, Talker], who: str, path: str):
     answer = await people[who].ask("GET", path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert answer.json()["detail"] == f"There is no GET {path}"
 
 
+@pytest.mark.one_backing
+async def test_the_address_of_a_server_leads_whoever_opens_it_in_a_browser_to_what_it_can_do(people: dict[str, Talker]):
+    answer = await people["guest"].ask("GET", "/")
+    assert (answer.status_code, answer.headers["Location"], answer.text) == (302, "api/doc", "")
+    assert (await people["guest"].ask("GET", "/api/doc")).headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.one_backing
 async def test_a_wrong_method_is_405_in_json(owner: Talker):
     answer = await owner.ask("DELETE", "/deployments")
     assert (answer.status_code, answer.json()["detail"]) == (405, "Method Not Allowed")
 
 
+@pytest.mark.own_platform
 async def test_one_owner_with_two_keys_has_one_set_of_things(platform, owner: Talker):
     _, second = await platform.parts.store.keys.create("a second key", owner=platform.owner.owner)
     async with talkers(platform.url, second, secrets=owner.secrets) as (same_person,):

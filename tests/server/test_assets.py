@@ -9,6 +9,8 @@ import pytest
 from .graphs import SAVE_IMAGE, png
 from .talking import Talker
 
+pytestmark = pytest.mark.shared_platform
+
 
 async def folder(owner: Talker, name: str, parent: str = "") -> Any:
     return await owner.post("/assets/folder", {"name": name, "parent_path": parent})
@@ -66,6 +68,7 @@ class TestFolders:
             assert says in await owner.refused(404, "GET", f"/assets/presigned-url?{query}")
         assert await names(owner) == []
 
+    @pytest.mark.one_backing
     @pytest.mark.parametrize("name", ["a/b", "a\\b", "", "x" * 201, "two\nlines", "nul\0", None, 7], ids=ascii)
     async def test_a_name_that_is_no_name_is_refused(self, owner: Talker, name: Any):
         assert "body.name" in await owner.refused(422, "POST", "/assets/folder", {"name": name})

@@ -13,6 +13,8 @@ import pytest
 from .graphs import ECHO, png, sleep
 from .talking import Talker
 
+pytestmark = pytest.mark.shared_platform
+
 
 def statuses(answers: list[httpx.Response]) -> Counter[int]:
     return Counter(answer.status_code for answer in answers)

@@ -14,6 +14,8 @@ from comfyui_outpost.api.server.routes import ENDPOINTS, PUBLIC_ENDPOINTS
 from .graphs import node, png
 from .talking import Talker
 
+pytestmark = pytest.mark.shared_platform
+
 NO_IDS = ["x", "0", "-1", "%00", "a%00b", "%ff", "%ed%a0%80", "%0a", "..%2f..%2fetc", "%F0%9F%99%82", "a" * 3000]
 """As they stand in a path."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "QUERY")
@@ -48,6 +50,7 @@ async def test_what_is_no_id_is_the_id_of_nothing(owner: Talker):
             )
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize("prefix", ["", "/api"])
 async def test_a_wrong_method_is_405_and_says_which_there_are(owner: Talker, guest: Talker, prefix: str):
     paths = _paths()
@@ -70,6 +73,7 @@ def _fits(path: str, pattern: str) -> bool:
     return bool(re.fullmatch(pattern.replace("{}", "[^/]+"), path))
 
 
+@pytest.mark.one_backing
 async def test_a_body_that_is_no_object_is_422_everywhere(platform, owner: Talker):
     things = await _things(platform, owner)
     for endpoint in [each for each in ENDPOINTS if each.body]:
@@ -81,6 +85,7 @@ async def test_a_body_that_is_no_object_is_422_everywhere(platform, owner: Talke
                 assert answer.json()["detail"][0]["loc"] == ["body"]
 
 
+@pytest.mark.one_backing
 async def test_a_field_of_a_wrong_type_is_422_and_named_everywhere(platform, owner: Talker):
     things = await _things(platform, owner)
     for endpoint in [each for each in ENDPOINTS if each.body]:
@@ -221,6 +226,7 @@ async def test_a_nul_in_the_name_of_a_file_is_left_out(owner: Talker):
         assert answer.status_code in (404, 422), answer.text
 
 
+@pytest.mark.one_backing
 async def test_a_body_over_the_limit_is_413_everywhere(as_owner):
     async with as_owner(max_body_bytes=5000) as owner:
         for endpoint in [each for each in ENDPOINTS if each.body]:

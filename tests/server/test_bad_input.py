@@ -9,13 +9,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from comfyui_outpost.tests.fakes.backings import Local
 
 from .graphs import ECHO, EVERY_KIND, INVERT, external, node, png
 from .talking import Talker, talkers
 
-WITH_ONE_BACKING = pytest.mark.parametrize("backing", [Local()], ids=["local"])
-"""For what takes long and has nothing to do with where things are kept."""
+pytestmark = pytest.mark.shared_platform
+
 KNOWN = "The inputs of this deployment are: 'image', 'text', 'steps', 'strength', 'loud', 'size'."
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
@@ -122,6 +121,7 @@ BODIES = [
 ]
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize("bad", BODIES, ids=lambda bad: bad.name)
 async def test_a_bad_body_is_refused_with_its_path(bad: Bad, people: dict[str, Talker]):
     body = bad.body if isinstance(bad.body, (str, bytes)) else json.dumps(bad.body)
@@ -170,6 +170,7 @@ INPUTS = [
 ]
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize("kind", ["queue", "sync", "stream"])
 async def test_wrong_inputs_are_named_before_anything_runs(owner: Talker, kind: str):
     deployment = await owner.deploy(EVERY_KIND)
@@ -184,6 +185,7 @@ async def test_wrong_inputs_are_named_before_anything_runs(owner: Talker, kind: 
         assert "base64" not in problem["msg"]
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize(
     ("input_id", "value"),
     [
@@ -224,6 +226,7 @@ async def test_graphs_keep_whatever_text_is_in_them(owner: Talker):
     assert kept["versions"][0]["workflow_api"] == graph
 
 
+@pytest.mark.one_backing
 async def test_a_body_over_the_limit_is_413_and_names_the_limit(start_platform, tmp_path):
     async with start_platform(max_body_bytes=1000) as platform:
         secrets = [platform.owner.api_key, str(tmp_path)]
@@ -248,6 +251,7 @@ async def test_a_path_that_holds_no_id_is_refused(owner: Talker, path: str):
         assert "root:" not in answer.text
 
 
+@pytest.mark.one_backing
 async def test_a_query_that_is_no_number_is_422(owner: Talker):
     for query in ["limit=-1", "limit=x", "limit=1001", "limit=1e9", "offset=99999999999999999999", "limit=%00"]:
         answer = await owner.ask("GET", f"/workflows?{query}")
@@ -255,11 +259,14 @@ async def test_a_query_that_is_no_number_is_422(owner: Talker):
         assert answer.json()["detail"][0]["loc"] == ["query", query.partition("=")[0]]
 
 
+@pytest.mark.one_backing
 async def test_a_truth_value_that_is_none_is_422(owner: Talker):
     answer = await owner.ask("GET", f"/run/{ID}?queue_position=maybe")
     assert answer.json()["detail"][0]["loc"] == ["query", "queue_position"]
 
 
+@pytest.mark.own_platform
+@pytest.mark.one_backing
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -287,6 +294,8 @@ async def test_an_event_that_the_stream_never_had_is_400(owner: Talker, last: An
     assert "Last-Event-ID" in answer.json()["detail"]
 
 
+@pytest.mark.own_platform
+@pytest.mark.one_backing
 @pytest.mark.parametrize(
     "sent",
     [
@@ -348,6 +357,7 @@ ODD_GRAPHS = {
 }
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize("name", ODD_GRAPHS)
 async def test_an_odd_graph_fails_at_a_node_and_not_at_the_server(owner: Talker, name: str):
     graph = ODD_GRAPHS[name]
@@ -359,13 +369,14 @@ async def test_an_odd_graph_fails_at_a_node_and_not_at_the_server(owner: Talker,
     assert "root:" not in str(run)
 
 
-@WITH_ONE_BACKING
+@pytest.mark.one_backing
 async def test_a_long_chain_of_nodes_is_executed(owner: Talker):
     graph = {str(n): node("OutpostSleep", seconds=0, image=[str(n + 1), 0]) for n in range(2000)}
     run = await owner.run({**graph, "2000": node("EmptyImage"), "last": node("PreviewImage", images=["0", 0])})
     assert run["status"] == "success", run["error"]
 
 
+@pytest.mark.one_backing
 async def test_a_picture_that_is_none_is_told_by_its_node(owner: Talker):
     for data in (b"", b"plain text", png()[:30], b"GIF89a", b"<svg/>"):
         url = await owner.upload(data, kind="application/x-anything")
@@ -379,7 +390,27 @@ async def test_a_picture_that_is_none_is_told_by_its_node(owner: Talker):
         assert "0x" not in str(error)
 
 
-@WITH_ONE_BACKING
+@pytest.mark.one_backing
+async def test_an_address_that_must_not_be_read_is_told_by_its_input(owner: Talker):
+    graph = {"1": external("Image", "photo"), "2": node("SaveImage", images=["1", 0])}
+    run = await owner.run(graph, {"photo": "http://127.0.0.1:9/x.png"})
+    assert run["status"] == "failed"
+    assert run["error"]["message"].startswith("photo: 127.0.0.1 is an address of this computer")
+
+
+@pytest.mark.one_backing
+@pytest.mark.parametrize("name", [["0", 0], [1, 2], 7, "x" * 10_000], ids=["a picture", "a list", "a number", "long"])
+async def test_a_name_of_an_input_that_is_none_does_not_swell_the_message(owner: Talker, name: Any):
+    graph = {"0": node("EmptyImage"), "1": external("Image", name), "2": node("SaveImage", images=["1", 0])}
+    inputs = {name: "http://127.0.0.1:9/x.png"} if isinstance(name, str) else {}
+    run = await owner.run(graph, inputs, check_machine=False)
+    assert run["status"] == "failed"
+    assert len(run["error"]["message"]) < 500
+    assert "0x" not in run["error"]["message"]
+    assert "b'" not in run["error"]["message"]
+
+
+@pytest.mark.one_backing
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
@@ -401,6 +432,7 @@ async def test_a_graph_that_wants_all_memory_is_stopped(owner: Talker, graph: An
     assert words in run["error"]["message"]
 
 
+@pytest.mark.one_backing
 async def test_a_file_that_starts_a_program_is_no_image(owner: Talker):
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     run = await owner.run(INVERT, {"image": await owner.upload(eps, kind="application/postscript")})
@@ -408,6 +440,7 @@ async def test_a_file_that_starts_a_program_is_no_image(owner: Talker):
     assert "is not an image that can be read here" in run["error"]["message"]
 
 
+@pytest.mark.one_backing
 async def test_a_url_in_the_wrong_place_is_told_without_its_signature(owner: Talker):
     url = await owner.upload(png())
     graph = {"1": external("Text", "text"), "2": node("OutpostSleep", seconds=["1", 0])}

@@ -12,7 +12,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ import httpx
 import pytest
 
 from .graphs import external, node, png
-from .process import Server, started
+from .process import Launch, Server, started
 from .talking import TERMINAL, Talker, local, talkers
 
 CLIENTS = 8
 KILLS = 9
-LONGEST_SECONDS = 4.5
-"""A start takes about one second, so that some kills come before it is over."""
+LONGEST_SECONDS = 2.5
+"""A start without imports takes about a tenth of a second, so that some kills come before it is over."""
 MOST_OPEN = 4
 """Runs that a client has going at once; then it waits for one of them."""
 GRAPH = {
@@ -219,13 +219,13 @@ async def _all(owner: Talker, path: str, field_name: str) -> list[Any]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
-async def test_nothing_that_was_answered_is_lost_by_kills_at_any_moment(tmp_path: Path):
+async def test_nothing_that_was_answered_is_lost_by_kills_at_any_moment(tmp_path: Path, launch: Launch):
     seed = secrets.randbits(32)
     print(f"the seed is {seed}")
     dice = random.Random(seed)
     data = tmp_path / "data"
 
-    async with started(data) as first:
+    async with started(data, launch=launch) as first:
         await first.begin()
         site = Site(str(first.api_key))
         async with talkers(first.url, site.key, secrets=[site.key]) as (owner,):
@@ -233,8 +233,8 @@ async def test_nothing_that_was_answered_is_lost_by_kills_at_any_moment(tmp_path
     clients = [Client(f"client {number}", site, random.Random(dice.random())) for number in range(CLIENTS)]
     working = [asyncio.create_task(client.work()) for client in clients]
     for _ in range(KILLS):
-        await _serve_for(dice.uniform(0.1, LONGEST_SECONDS), data, site, working)
-    async with started(data) as last:
+        await _serve_for(dice.uniform(0.02, LONGEST_SECONDS), started(data, launch=launch), site, working)
+    async with started(data, launch=launch) as last:
         await last.begin()
         async with talkers(last.url, site.key, secrets=[site.key]) as (owner,):
             site.owner, site.is_over = owner, True
@@ -246,9 +246,11 @@ async def test_nothing_that_was_answered_is_lost_by_kills_at_any_moment(tmp_path
     assert not list((data / "objects").glob(".parts/*")), "half a file lies there"
 
 
-async def _serve_for(seconds: float, data: Path, site: Site, working: list[asyncio.Task[None]]) -> None:
+async def _serve_for(
+    seconds: float, starting: AbstractAsyncContextManager[Server], site: Site, working: list[asyncio.Task[None]]
+) -> None:
     """A server at which the clients are at work, until it is killed after so many seconds."""
-    async with started(data) as server:
+    async with starting as server:
         serving = asyncio.create_task(_serve(server, site))
         done, _ = await asyncio.wait(working, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
         is_well = not serving.done()

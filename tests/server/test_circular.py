@@ -16,6 +16,9 @@ from .graphs import ECHO, node
 from .machines import ScriptedMachine, put_out_text
 from .talking import Talker
 
+# A run is refused before the store hears of it.
+pytestmark = [pytest.mark.shared_platform, pytest.mark.one_backing]
+
 HEADER = "Outpost-Prompt-Id"
 GRAPH = {
     "1": node("EmptyImage", width=8, height=8),

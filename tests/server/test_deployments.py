@@ -12,6 +12,8 @@ from PIL import Image
 from .graphs import ECHO, EVERY_KIND, external, node, sleep
 from .talking import Talker
 
+pytestmark = pytest.mark.shared_platform
+
 OPEN = {
     "1": node("EmptyImage", width=8, height=4, batch_size=1, color=0xFF0000),
     "2": node("SaveImage", images=["1", 0], filename_prefix="kept", output_id="result"),
@@ -102,6 +104,7 @@ class TestLists:
             assert [each["id"] for each in page][:2] == [*made, None][1:3]
         assert await owner.get("/deployments?page_size=0") == []
 
+    @pytest.mark.own_platform
     async def test_is_fluid_tells_those_on_machines_that_are_started_on_demand(self, platform, owner: Talker):
         machines = platform.parts.store.machines
         machine = await machines.add(platform.owner.owner, name="on demand", kind="managed", slots=1)
@@ -223,6 +226,7 @@ class TestLimits:
 
 
 class TestInputs:
+    @pytest.mark.one_backing
     async def test_external_nodes_are_the_inputs_with_their_types_and_limits(self, owner: Talker):
         found = await owner.get(f"/deployment/{await owner.deploy(EVERY_KIND)}")
         inputs = {each["input_id"]: each for each in found["input_types"]}
@@ -240,6 +244,7 @@ class TestInputs:
         assert inputs["size"]["enum_options"] == ["small", "large"]
         assert found["output_types"] == []
 
+    @pytest.mark.one_backing
     async def test_without_any_the_graphs_open_widgets_are_the_inputs(self, owner: Talker):
         found = await owner.get(f"/deployment/{await owner.deploy(OPEN)}")
         inputs = {each["input_id"]: each for each in found["input_types"]}
@@ -263,6 +268,7 @@ class TestInputs:
         size, *_ = await self._picture(owner, deployment, {"1.height": 9, "text": "x"})
         assert size == (8, 9)
 
+    @pytest.mark.one_backing
     @pytest.mark.parametrize(
         ("input_id", "value", "says"),
         [

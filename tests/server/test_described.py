@@ -12,6 +12,9 @@ from comfyui_outpost.api.server.routes import ENDPOINTS
 
 from .talking import Talker
 
+# The document is the same whatever the server keeps its things in.
+pytestmark = pytest.mark.one_backing
+
 
 @pytest.mark.parametrize("prefix", ["", "/api"])
 async def test_health_tells_the_version_and_nothing_of_the_server(guest: Talker, prefix: str):

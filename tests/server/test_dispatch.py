@@ -21,6 +21,7 @@ from comfyui_outpost.api.server.store import Store, open_store
 from comfyui_outpost.api.server.store.keys import Owner
 from comfyui_outpost.api.server.store.runs import Limits
 from comfyui_outpost.api.server.store.work import MAX_ATTEMPTS, NewOutput
+from comfyui_outpost.tests.fakes.backings import SQLITE_NAME
 from comfyui_outpost.tests.fakes.deploying import deploy, kinds_of
 
 from .clock import Clock
@@ -76,7 +77,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncGenerator[World, None]:
-    store, clock = await open_store(f"sqlite:///{tmp_path / 'db.sqlite'}"), Clock()
+    store, clock = await open_store(f"sqlite:///{tmp_path / SQLITE_NAME}"), Clock()
     store.database.now = clock
     holder, _ = await store.keys.create("a key")
     owner = holder.owner

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -64,10 +65,12 @@ class Host:
         response = web.StreamResponse()
         await response.prepare(request)
         try:
-            while True:
-                await response.write(bytes(64 * 1024))
+            with suppress(ConnectionResetError):  # that is what it waits for; how it comes depends on the moment
+                while True:
+                    await response.write(bytes(64 * 1024))
         finally:
             self.was_stopped.set()
+        return response
 
 
 async def _broken(request: web.Request, *, is_stuck: bool) -> web.StreamResponse:

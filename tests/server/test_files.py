@@ -13,6 +13,8 @@ from comfyui_outpost.tests.fakes.serving import served
 from .graphs import SAVE_IMAGE, png
 from .talking import Talker
 
+pytestmark = pytest.mark.shared_platform
+
 
 async def test_a_file_is_there_once_its_bytes_have_arrived(owner: Talker):
     ticket = await owner.announce(png())
@@ -49,6 +51,7 @@ async def test_a_file_gets_another_name_by_any_word_for_it_and_keeps_its_urls(ow
     assert (await owner.get(f"/file/{file['id']}"))["name"] == "passwd"
 
 
+@pytest.mark.own_platform
 @pytest.mark.parametrize("path", ["/file", "/file/upload", "/assets/upload"])
 async def test_a_form_whose_content_is_of_another_type_is_refused_and_not_kept(platform, owner: Talker, path: str):
     for name in ("picture.png", "picture.PNG", "film.mp4", "sound.flac"):
@@ -59,6 +62,7 @@ async def test_a_form_whose_content_is_of_another_type_is_refused_and_not_kept(p
     assert not await _stored(platform)
 
 
+@pytest.mark.own_platform
 async def test_a_signed_url_takes_no_content_of_another_type(platform, owner: Talker):
     ticket = await owner.announce(b"GIF89a and so on")
     headers = {"Content-Type": "image/png"}

@@ -72,6 +72,17 @@ async def test_it_is_asked_at_once_and_is_not_well_before_it_has_answered(patien
     assert patient.pauses[0] >= RHYTHM.well * 0.9
 
 
+@pytest.fixture
+def is_down(patient: Patient) -> None:
+    """It is so before anybody asks."""
+    patient.reason = "it is switched off"
+
+
+async def test_one_that_is_down_from_the_beginning_is_told(is_down, patient, watch, changes):
+    await patient.asked_times(2)
+    assert (watch.condition.status, changes) == ("error", [False])
+
+
 async def test_after_a_failure_it_is_asked_soon_and_then_ever_more_rarely(patient, watch, changes):
     await patient.asked_times(1)
     patient.reason = "it is switched off"

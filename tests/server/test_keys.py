@@ -12,6 +12,8 @@ from comfyui_outpost.api.server.store import Store
 from .graphs import ECHO
 from .talking import Talker, talkers
 
+pytestmark = pytest.mark.shared_platform
+
 KEYS = "/platform/api-keys"
 
 
@@ -57,6 +59,7 @@ async def test_a_key_may_revoke_itself(platform, owner: Talker):
         await other.refused(401, "GET", KEYS)
 
 
+@pytest.mark.own_platform
 async def test_a_key_ends_when_its_time_has_come(platform, owner: Talker, monkeypatch: pytest.MonkeyPatch):
     store: Store = platform.parts.store
     made = await owner.post(KEYS, {"name": "for an hour", "expires_in": 3600})
@@ -80,6 +83,7 @@ async def test_a_limited_key_makes_no_other_key(platform, owner: Talker, scope: 
     assert await owner.get(KEYS) == before
 
 
+@pytest.mark.one_backing
 @pytest.mark.parametrize(
     ("body", "where"),
     [

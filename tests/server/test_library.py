@@ -21,6 +21,8 @@ from comfyui_outpost.tests.fakes.serving import served
 from .graphs import ECHO, png
 from .talking import Talker, talkers
 
+pytestmark = pytest.mark.shared_platform
+
 ROUNDS = 10
 MAX_PATH = 1000
 MAX_PATH_BYTES = 1600
@@ -48,6 +50,7 @@ async def rows(platform) -> list[str]:
 
 
 class TestAtOnce:
+    @pytest.mark.own_platform
     async def test_what_comes_into_a_folder_that_goes_is_never_left_without_one(self, platform, owner: Talker):
         library, who = platform.parts.store.assets, platform.owner.owner
         for number in range(ROUNDS):
@@ -147,12 +150,15 @@ class TestBrokenUploads:
             assert answer.status_code == 413
             assert await rows(platform) == []
 
+    @pytest.mark.own_platform
     @pytest.mark.parametrize("path", UPLOADS)
     async def test_a_form_that_breaks_off_leaves_no_trace(self, platform, owner: Talker, path: str):
         answer = await owner.ask("POST", path, content=HEAD, headers=FORM)
         assert (answer.status_code, "is not a whole form" in answer.text) == (422, True)
         assert await rows(platform) == []
 
+    @pytest.mark.one_backing
+    @pytest.mark.own_platform
     @pytest.mark.parametrize(
         "part",
         [b'name="_charset_"\r\n\r\n' + b"x" * 40, b"name=\"file\"; filename*=no-such-thing''a.png\r\n\r\n1"],
@@ -163,6 +169,7 @@ class TestBrokenUploads:
         answer = await owner.ask("POST", "/file", content=body, headers=FORM)
         assert (answer.status_code, await rows(platform)) == (422, [])
 
+    @pytest.mark.own_platform
     async def test_a_file_that_was_announced_may_still_come_after_a_failure(self, platform, owner: Talker):
         ticket = await owner.announce(png())
         for data, status in ((png()[:-1], 400), (png(), 200)):
@@ -170,6 +177,7 @@ class TestBrokenUploads:
             assert (await owner.ask("PUT", ticket["upload_url"], content=data, headers=headers)).status_code == status
         assert len(await rows(platform)) == 1
 
+    @pytest.mark.own_platform
     async def test_an_asset_that_is_deleted_while_it_comes_leaves_no_bytes(self, platform, owner: Talker):
         deleted: list[str] = []
 
@@ -187,6 +195,7 @@ class TestBrokenUploads:
         with pytest.raises(NotFound):
             await platform.parts.objects.size(deleted[0])
 
+    @pytest.mark.own_platform
     async def test_bytes_that_come_for_an_asset_that_was_deleted_are_not_kept(self, platform, owner: Talker):
         query = {"file_name": "a.png", "type": "image/png", "size": len(png())}
         ticket = await owner.get("/assets/presigned-url", params=query)

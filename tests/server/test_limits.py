@@ -9,6 +9,8 @@ import pytest
 from .graphs import ECHO, external, node, sleep
 from .talking import Talker, talkers
 
+pytestmark = pytest.mark.shared_platform
+
 WIDGETS = {"1": node("PreviewAny", source="a secret default")}
 DECLARED = {"1": external("Text", "text", default_value=""), "2": node("PreviewAny", source=["1", 0], prefix="mine")}
 
@@ -21,12 +23,14 @@ async def runner(owner: Talker, platform: Any):
         yield talker
 
 
+@pytest.mark.one_backing
 async def test_a_body_for_a_small_thing_is_small(owner: Talker):
     answer = await owner.ask("POST", "/platform/api-keys", json={"name": "x", "more": "y" * 300_000})
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert "262144 bytes" in answer.json()["detail"]
 
 
+@pytest.mark.one_backing
 async def test_a_run_takes_a_thousand_inputs_at_the_most(owner: Talker):
     body = {"deployment_id": await owner.deploy(ECHO), "inputs": {str(number): {} for number in range(20_000)}}
     answer = await owner.ask("POST", "/run/deployment/queue", json=body)

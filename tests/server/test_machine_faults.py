@@ -10,12 +10,15 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from comfyui_outpost.tests.fakes.backings import Backing, Local
 from comfyui_outpost.tests.fakes.comfyui import Execution, NodeFailed, execute_all
 from comfyui_outpost.tests.fakes.flaky import Act, answer, break_off, break_off_after, text
 
 from .graphs import INVERT, Graph, png
-from .remote import PICTURE, Remote, remote_platform
+from .remote import HASTY, PICTURE, Remote, remote_of
+from .talking import Talker
+
+# What goes wrong on a machine has nothing to do with the database.
+pytestmark = [pytest.mark.shared_platform, pytest.mark.one_backing]
 
 BAD_ANSWERS: dict[str, Act] = {
     "an error": text("Traceback (most recent call last): secret", 500),
@@ -25,24 +28,29 @@ BAD_ANSWERS: dict[str, Act] = {
     "broken off": break_off,
 }
 WEBSOCKET = "/ws"
+CUT_SHORT = "Cannot write to closing transport"
+"""What aiohttp may log of an upload when the connection ends just before its last byte."""
+
+
+@pytest.fixture(scope="module")
+def shared_settings() -> dict[str, Any]:
+    return HASTY
 
 
 @pytest.fixture
-def backing() -> Backing:
-    """What goes wrong on a machine has nothing to do with the database."""
-    return Local()
+def objects(platform: Any) -> Path:
+    """Where the platform keeps all files."""
+    return platform.folder / "objects"
 
 
 @pytest.fixture
-def platform_data(tmp_path: Path) -> Path:
-    """Where the platform keeps everything."""
-    return tmp_path / "platform"
-
-
-@pytest.fixture
-async def remote(as_owner: Any) -> AsyncGenerator[Remote, None]:
-    async with remote_platform(as_owner) as remote:
+async def remote(owner: Talker) -> AsyncGenerator[Remote, None]:
+    async with remote_of(owner) as remote:
         yield remote
+
+
+def files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
 
 
 async def wait_for_ever(execution: Execution) -> None:
@@ -77,7 +85,10 @@ class TestAComfyUIThatIsKilled:
     """What it had not been given yet waits for it, the rest fails with a reason."""
 
     @pytest.mark.parametrize("path", ["/object_info/ImageInvert", "/view", "/upload/image", WEBSOCKET])
-    async def test_before_the_graph_was_sent_has_the_run_wait_until_it_is_back(self, remote: Remote, path: str):
+    async def test_before_the_graph_was_sent_has_the_run_wait_until_it_is_back(
+        self, remote: Remote, path: str, allow_log: Any
+    ):
+        allow_log(CUT_SHORT)
         inputs = {"image": await remote.owner.upload(png())}
         remote.fail(path, take_half if path == "/upload/image" else silent)
         run_id = await remote.queue(INVERT, inputs)
@@ -122,9 +133,10 @@ class TestAComfyUIThatIsKilled:
         await remote.works_again(sent=1)
 
     async def test_while_an_output_is_fetched_fails_the_run_and_keeps_nothing_half(
-        self, remote: Remote, platform_data: Path, allow_log: Any
+        self, remote: Remote, objects: Path, allow_log: Any
     ):
         allow_log("could not be stopped on its machine")
+        before = files_in(objects)
         remote.fail("/view", send_half)
         run_id = await remote.queue()
         await remote.asked("GET", "/view")
@@ -132,7 +144,7 @@ class TestAComfyUIThatIsKilled:
         run = await remote.end_of(run_id)
         assert (run["status"], run["outputs"]) == ("failed", [])
         assert "cannot be reached" in run["error"]["message"]
-        assert [path for path in (platform_data / "objects").rglob("*") if path.is_file()] == []
+        assert files_in(objects) == before
         await remote.host.start()
         await remote.works_again(sent=1)
 
@@ -253,8 +265,9 @@ class TestBadAnswers:
     @pytest.mark.parametrize("kind", BAD_ANSWERS)
     @pytest.mark.parametrize("path", ["/view", "/upload/image"])
     async def test_a_bad_answer_to_an_upload_ends_the_run_once_or_does_no_harm(
-        self, remote: Remote, path: str, kind: str
+        self, remote: Remote, path: str, kind: str, allow_log: Any
     ):
+        allow_log(CUT_SHORT)
         remote.fail(path, BAD_ANSWERS[kind])
         run = await remote.end_of(await remote.queue(INVERT, {"image": await remote.owner.upload(png())}))
         assert run["status"] in ("success", "failed")
@@ -363,8 +376,8 @@ class TestWhatComfyUIRefuses:
         await remote.works_again(sent=1)
 
 
-async def test_two_runs_with_the_same_picture_at_once_upload_it_once(as_owner: Any):
-    async with remote_platform(as_owner, slots=2) as remote:
+async def test_two_runs_with_the_same_picture_at_once_upload_it_once(owner: Talker):
+    async with remote_of(owner, slots=2) as remote:
         deployment_id = await remote.deploy(INVERT)
         inputs = {"image": await remote.owner.upload(png())}
         run_ids = [await remote.owner.queue(deployment_id, inputs) for _ in range(2)]

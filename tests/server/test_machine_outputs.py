@@ -16,14 +16,16 @@ import psutil
 import pytest
 from aiohttp import web
 from comfyui_outpost.api.server.objects import Folder
-from comfyui_outpost.tests.fakes.backings import Backing, Local
 from comfyui_outpost.tests.fakes.comfyui import Execution, FakeComfyUI, execute_all
 from comfyui_outpost.tests.fakes.comfyui_host import Host
 from comfyui_outpost.tests.fakes.flaky import text
 
 from .process import started
-from .remote import PICTURE, Remote, remote_platform
-from .talking import talkers
+from .remote import HASTY, PICTURE, Remote, remote_of
+from .talking import Talker, talkers
+
+# What goes wrong on a machine has nothing to do with the database.
+pytestmark = [pytest.mark.shared_platform, pytest.mark.one_backing]
 
 MEBIBYTE = 1024**2
 LARGE = 2 * 1024 * MEBIBYTE
@@ -53,21 +55,20 @@ NAMES = [
 ]
 
 
-@pytest.fixture
-def backing() -> Backing:
-    """What goes wrong on a machine has nothing to do with the database."""
-    return Local()
+@pytest.fixture(scope="module")
+def shared_settings() -> dict[str, Any]:
+    return HASTY
 
 
 @pytest.fixture
-async def remote(as_owner: Any) -> AsyncGenerator[Remote, None]:
-    async with remote_platform(as_owner) as remote:
+async def remote(owner: Talker) -> AsyncGenerator[Remote, None]:
+    async with remote_of(owner) as remote:
         yield remote
 
 
 @pytest.fixture
-def objects(tmp_path: Path) -> Path:
-    return tmp_path / "platform" / "objects"
+def objects(platform: Any) -> Path:
+    return platform.folder / "objects"
 
 
 def files_in(folder: Path) -> set[Path]:
@@ -86,12 +87,13 @@ def putting_out(**ui: Any) -> Any:
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 @pytest.mark.parametrize("subfolder", ["", "../../.."], ids=["in the folder", "outside"])
 async def test_whatever_an_output_is_called_it_is_kept_in_its_place(
-    remote: Remote, objects: Path, tmp_path: Path, name: str, subfolder: str
+    remote: Remote, objects: Path, name: str, subfolder: str
 ):
+    everywhere = objects.parent.parent
     file = {"filename": name, "subfolder": subfolder, "type": "output"}
     remote.comfyui.script = putting_out(images=[file])
     remote.fail("/view", text(b"whatever is asked for"), times=10)
-    before = files_in(tmp_path)
+    before = files_in(everywhere)
 
     run_id = await remote.queue()
     run = await remote.end_of(run_id)
@@ -104,7 +106,7 @@ async def test_whatever_an_output_is_called_it_is_kept_in_its_place(
     assert kept["subfolder"] == ""
     answer = await remote.owner.ask("GET", kept["url"])
     assert answer.content == b"whatever is asked for"
-    new = {path for path in files_in(tmp_path) - before if "outpost.sqlite" not in path.name}
+    new = {path for path in files_in(everywhere) - before if "outpost.sqlite" not in path.name}
     assert [path.parent for path in new] == [objects / "runs" / run_id]
     await remote.works_again(sent=1)
 
@@ -127,6 +129,7 @@ async def test_a_full_disk_on_our_side_fails_the_run_with_that_reason_and_stops_
     remote: Remote, objects: Path, monkeypatch: pytest.MonkeyPatch, expect_log: Any
 ):
     expect_log("could not be kept")
+    before = files_in(objects)
     is_full = True
     write = Folder.write
 
@@ -145,20 +148,20 @@ async def test_a_full_disk_on_our_side_fails_the_run_with_that_reason_and_stops_
     run_id = await remote.queue()
     assert "disk" in await remote.failure_of(run_id)
     assert len(remote.comfyui.interruptions) == 1
-    assert files_in(objects) == set()
+    assert files_in(objects) == before
     is_full = False
     await remote.works_again(sent=1)
 
 
 async def test_an_output_above_the_platforms_limit_fails_the_run_with_that_reason(
-    as_owner: Any, objects: Path, expect_log: Any
+    as_owner: Any, tmp_path: Path, expect_log: Any
 ):
     expect_log("could not be kept")
-    async with remote_platform(as_owner, max_file_bytes=100) as remote:
+    async with as_owner(**HASTY, max_file_bytes=100) as owner, remote_of(owner) as remote:
         remote.fail("/view", text(b"x" * 101))
         reason = await remote.failure_of(await remote.queue())
         assert "100 bytes" in reason
-        assert files_in(objects) == set()
+        assert files_in(tmp_path / "platform" / "objects") == set()
         await remote.works_again(sent=1)
 
 

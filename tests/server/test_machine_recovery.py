@@ -14,7 +14,7 @@ from comfyui_outpost.tests.fakes.comfyui import Execution, FakeComfyUI, execute_
 from comfyui_outpost.tests.fakes.comfyui_host import Host
 
 from .graphs import INVERT, png
-from .process import started
+from .process import Launch, started
 from .remote import TOKEN, Remote
 from .talking import talkers
 
@@ -24,9 +24,11 @@ Killed = Callable[[Remote, str], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(data: Path, remote: Remote | None = None, *, key: str = "") -> AsyncGenerator[Remote, None]:
+async def serving(
+    data: Path, launch: Launch, remote: Remote | None = None, *, key: str = ""
+) -> AsyncGenerator[Remote, None]:
     """A server process on a folder, with the ComfyUI of an earlier one or a new one; it is killed at the end."""
-    async with started(data) as server:
+    async with started(data, launch=launch) as server:
         await server.begin()
         key = key or str(server.api_key)
         async with talkers(server.url, key, secrets=[key, TOKEN, str(data)]) as (owner,):
@@ -61,7 +63,7 @@ async def with_an_output(remote: Remote, run_id: str) -> None:
 @pytest.mark.parametrize("when", [in_the_queue, executing, with_an_output], ids=lambda each: each.__name__)
 @pytest.mark.parametrize("ends_meanwhile", [False, True])
 async def test_a_run_that_a_machine_has_is_taken_up_and_not_sent_again(
-    tmp_path: Path, when: Killed, ends_meanwhile: bool
+    tmp_path: Path, launch: Launch, when: Killed, ends_meanwhile: bool
 ):
     may_end = asyncio.Event()
 
@@ -69,7 +71,7 @@ async def test_a_run_that_a_machine_has_is_taken_up_and_not_sent_again(
         await execute_all(execution)
         await may_end.wait()
 
-    async with serving(tmp_path / "data") as first:
+    async with serving(tmp_path / "data", launch) as first:
         first.comfyui.script = script
         run_id = await first.queue()
         await when(first, run_id)
@@ -77,7 +79,7 @@ async def test_a_run_that_a_machine_has_is_taken_up_and_not_sent_again(
     if ends_meanwhile:
         may_end.set()
         await first.comfyui.wait_until(lambda: bool(first.comfyui.history))
-    async with serving(tmp_path / "data", first, key=key) as second:
+    async with serving(tmp_path / "data", launch, first, key=key) as second:
         if not ends_meanwhile:
             await second.owner.until(run_id, "running")
             may_end.set()
@@ -88,19 +90,19 @@ async def test_a_run_that_a_machine_has_is_taken_up_and_not_sent_again(
     await first.host.kill()
 
 
-async def test_a_run_that_was_not_sent_yet_is_sent_once(tmp_path: Path):
+async def test_a_run_that_was_not_sent_yet_is_sent_once(tmp_path: Path, launch: Launch):
     reached = asyncio.Event()
 
     async def hold(request: object) -> object:
         reached.set()
         await asyncio.Event().wait()
 
-    async with serving(tmp_path / "data") as first:
+    async with serving(tmp_path / "data", launch) as first:
         first.comfyui.fail("/upload/image", hold)  # pyright: ignore[reportArgumentType]
         run_id = await first.queue(INVERT, {"image": await first.owner.upload(png())})
         await reached.wait()
         key = first.owner.http.headers["Authorization"].removeprefix("Bearer ")
-    async with serving(tmp_path / "data", first, key=key) as second:
+    async with serving(tmp_path / "data", launch, first, key=key) as second:
         assert (await second.end_of(run_id))["status"] == "success"
         assert list(second.comfyui.uploads.values()) == [png()]
         await second.works_again(sent=1)

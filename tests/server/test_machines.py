@@ -15,6 +15,8 @@ from comfyui_outpost.tests.fakes.comfyui import FakeComfyUI, serve
 from .graphs import ECHO, sleep
 from .talking import Talker, talkers
 
+pytestmark = pytest.mark.shared_platform
+
 TOKEN = "token-that-nobody-may-see"
 
 
@@ -64,6 +66,7 @@ class TestCreating:
             assert TOKEN not in json.dumps(answer)
             assert "auth_token" not in json.dumps(answer)
 
+    @pytest.mark.one_backing
     @pytest.mark.parametrize("path", ["create", "custom"])
     async def test_what_is_no_comfyui_is_refused_and_not_kept(
         self, platform, owner: Talker, path: str, unused_tcp_port
@@ -84,12 +87,14 @@ class TestCreating:
             assert TOKEN not in said
         assert await names(owner) == before
 
+    @pytest.mark.one_backing
     async def test_which_fields_a_type_needs_is_told(self, owner: Talker):
         said = await owner.refused(422, "POST", "/machine/create", {"name": "mine", "type": "comfyui"})
         assert said == "body.endpoint: Field required"
         said = await owner.refused(422, "POST", "/machine/create", {"name": "mine", "type": "gpu"})
         assert said.startswith("body.type: Input should be 'builtin', 'comfyui'")
 
+    @pytest.mark.one_backing
     @pytest.mark.parametrize("body", [{}, {"type": "managed"}, {"type": "serverless"}], ids=str)
     async def test_one_that_is_started_on_demand_is_from_an_allowed_folder(self, as_owner, folders, body):
         path = "/machine/create" if body else "/machine/serverless"
@@ -107,6 +112,7 @@ class TestCreating:
             broken = await owner.get(f"/machine/{made['id']}")
             assert (broken["status"], "no main.py" in broken["status_reason"]) == ("error", True)
 
+    @pytest.mark.one_backing
     async def test_of_several_folders_one_has_to_be_named(self, as_owner, folders):
         async with as_owner(comfyui_folders=folders) as owner:
             said = await owner.refused(422, "POST", "/machine/serverless", {"name": "mine"})
@@ -115,6 +121,7 @@ class TestCreating:
             assert made["status"] == "error"
             assert "no main.py" in made["status_reason"]
 
+    @pytest.mark.one_backing
     async def test_without_an_allowed_folder_nothing_is_started(self, owner: Talker):
         before = await names(owner)
         said = await owner.refused(422, "POST", "/machine/serverless", {"name": "mine", "comfyui": "stable"})
@@ -182,7 +189,7 @@ class TestDeleting:
         assert await names(owner) == ["built-in"]
 
     async def test_by_force_its_waiting_runs_fail_and_those_at_work_finish(self, platform, owner: Talker):
-        machine, deployment = platform.owner.machine_id, await owner.deploy(sleep(0.5))
+        machine, deployment = platform.owner.machine_id, await owner.deploy(sleep(2))
         runs = [await owner.queue(deployment) for _ in range(3)]
         for run_id in runs[:2]:
             await owner.until(run_id, "running")

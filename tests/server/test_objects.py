@@ -15,6 +15,9 @@ from comfyui_outpost.tests.fakes.bucket import Place
 from .graphs import png
 from .talking import Talker, local, talkers
 
+# Files lie beside the database, whichever that is.
+pytestmark = pytest.mark.one_backing
+
 ANY = "application/x-anything"
 """A type whose files may begin in any way."""
 

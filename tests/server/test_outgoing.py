@@ -15,6 +15,9 @@ from .graphs import ECHO, SAVE_IMAGE, png
 from .machines import ScriptedMachine, work_for_ever
 from .talking import Talker, local, talkers
 
+# Whether an address is asked at all is decided without the store.
+pytestmark = pytest.mark.one_backing
+
 SECRET = "permission-that-nobody-may-see"
 
 

@@ -17,6 +17,7 @@ from comfyui_outpost.api.server.store import Store, open_store
 from comfyui_outpost.api.server.store.keys import Owner
 from comfyui_outpost.api.server.store.runs import Limits
 from comfyui_outpost.api.server.store.work import ClaimedRun, WaitingRun
+from comfyui_outpost.tests.fakes.backings import SQLITE_NAME
 
 from .gpus import diffusion
 from .graphs import external, node
@@ -90,7 +91,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncGenerator[World, None]:
-    store = await open_store(f"sqlite:///{tmp_path / 'db.sqlite'}")
+    store = await open_store(f"sqlite:///{tmp_path / SQLITE_NAME}")
     holder, _ = await store.keys.create("a key")
     owner = holder.owner
     ids = [await store.machines.add(owner, name=name, kind="choosy", slots=1) for name in ("one", "two")]

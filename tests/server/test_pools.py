@@ -17,15 +17,15 @@ from .gpus import QUICK, Box, boxes, deploy_on, diffusion, impatient, pool_of, w
 from .machines import ScriptedMachine, put_out_text
 from .talking import Talker
 
+pytestmark = pytest.mark.shared_platform
+
 A, B = "plain.safetensors", "xl/base.safetensors"
 
 
-@pytest.fixture
-async def platform(start_platform) -> AsyncGenerator[Any, None]:
+@pytest.fixture(scope="module")
+def shared_settings() -> dict[str, Any]:
     """One that soon notices what happens to its machines."""
-    kinds = {"comfyui": impatient, "builtin": lambda _: ScriptedMachine(put_out_text)}
-    async with start_platform(kinds=kinds, health=QUICK) as running:
-        yield running
+    return {"kinds": {"comfyui": impatient, "builtin": lambda _: ScriptedMachine(put_out_text)}, "health": QUICK}
 
 
 async def until(owner: Talker, path: str, is_so: Callable[[Any], bool]) -> Any:
@@ -287,15 +287,20 @@ class TestMachinesThatDie:
 
     async def test_it_does_not_go_back_to_the_machine_that_died(self, owner: Talker, gpus: list[Box]):
         pool_id = await pool_of(owner, *gpus)
-        options = {"retry_elsewhere": True, "queue_timeout": 1}
-        run_id = await owner.queue(await deploy_on(owner, pool_id, diffusion(), **options))
+        deployment = await deploy_on(owner, pool_id, diffusion(), retry_elsewhere=True)
+        run_id = await owner.queue(deployment)
         at_work = await owner.until(run_id, "running")
         dead, other = sorted(gpus, key=lambda box: box.machine_id != at_work["machine_id"])
         other.comfyui.is_down = True
         await listed(owner, other.machine_id, "error")
         dead.comfyui.restart()  # it is there again at once
-        run = await owner.end_of(run_id)
-        assert (run["status"], dead.sent, other.sent) == ("timeout", 1, 0)
+        later = await owner.queue(deployment)
+        assert (await owner.until(later, "running"))["machine_id"] == dead.machine_id, "it takes runs again"
+        waiting = await owner.get(f"/run/{run_id}")
+        assert (waiting["status"], dead.sent, other.sent) == ("queued", 2, 0), "but not the one it died with"
+        other.comfyui.is_down = False
+        await other.comfyui.wait_until(lambda: other.comfyui.running is not None)
+        assert (await owner.get(f"/run/{run_id}"))["machine_id"] == other.machine_id
 
     async def test_there_is_no_elsewhere_for_a_deployment_on_one_machine(self, owner: Talker, gpus: list[Box]):
         deployment = await deploy_on(owner, gpus[0].machine_id, diffusion(), retry_elsewhere=True)

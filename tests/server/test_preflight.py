@@ -14,6 +14,9 @@ from .gpus import QUICK, Box, boxes, deploy_on, diffusion, impatient, pool_of
 from .graphs import ECHO, Graph, external, node
 from .talking import Talker
 
+# What a graph lacks is found in what the machine says.
+pytestmark = pytest.mark.one_backing
+
 GONE = "plane.safetensors"
 HINT = "which is not on this machine. Written alike there: 'plain.safetensors'"
 CHOOSING: Graph = {

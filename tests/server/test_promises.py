@@ -6,11 +6,14 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from comfyui_outpost.api.models import RunStatus
 
 from .graphs import ECHO, sleep
 from .machines import ScriptedMachine, work_for_ever
 from .talking import Talker, talkers
+
+pytestmark = pytest.mark.shared_platform
 
 KEY = {"Idempotency-Key": "asked-for-twice"}
 
@@ -63,6 +66,7 @@ async def test_a_machine_that_only_deleted_workflows_used_can_be_deleted(owner: 
     assert (await owner.ask("DELETE", f"/machine/{made['id']}")).status_code == 200
 
 
+@pytest.mark.own_platform
 async def test_a_stream_that_fails_on_the_way_breaks_off_and_is_no_second_answer(
     platform: Any, owner: Talker, expect_log: Any, monkeypatch: Any
 ):

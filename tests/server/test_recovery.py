@@ -10,18 +10,20 @@ from pathlib import Path
 
 import httpx
 import pytest
+from comfyui_outpost.api.account_events import RunChanged, StreamBegun
 
+from .account import following
 from .graphs import ECHO, sleep
-from .process import Server, started
+from .process import Launch, Server, started
 from .talking import TERMINAL, Talker, talkers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 
 
 @asynccontextmanager
-async def server(data: Path) -> AsyncGenerator[Server, None]:
+async def server(data: Path, launch: Launch) -> AsyncGenerator[Server, None]:
     """A server process that serves."""
-    async with started(data) as found:
+    async with started(data, launch=launch) as found:
         await found.begin()
         yield found
 
@@ -32,11 +34,13 @@ async def talking(at: Server, key: str) -> AsyncGenerator[Talker, None]:
         yield owner
 
 
-async def test_after_a_kill_every_run_ends_once_and_a_stream_resumes(tmp_path: Path):
+async def test_after_a_kill_every_run_ends_once_and_a_stream_resumes(tmp_path: Path, launch: Launch):
     data = tmp_path / "data"
-    async with server(data) as first:
+    async with server(data, launch) as first:
         key = str(first.api_key)
         async with talking(first, key) as owner:
+            async with following(owner) as told:
+                begun = told.numbers[0]
             finished = await owner.queue(await owner.deploy(ECHO), {"text": "before"})
             before = await owner.end_of(finished)
             finished_log = await owner.follow(finished)
@@ -53,7 +57,7 @@ async def test_after_a_kill_every_run_ends_once_and_a_stream_resumes(tmp_path: P
                             seen.append(event.number)
                         if event.status == "running":
                             await first.end(signal.SIGKILL)
-    async with server(data) as second:
+    async with server(data, launch) as second:
         assert second.api_key is None, "the key is shown only once"
         async with talking(second, key) as owner:
             resumed = await owner.follow(runs[0], after=seen[-1])
@@ -70,6 +74,9 @@ async def test_after_a_kill_every_run_ends_once_and_a_stream_resumes(tmp_path: P
             assert [event.data for event in await owner.follow(finished) if event.status] == [
                 event.data for event in finished_log if event.status
             ]
+            async with following(owner, after=begun) as told:
+                await told.until(lambda told: len({each.run_id for each in told.of(RunChanged, progress=1.0)}) == 5)
+                assert told.of(StreamBegun) == [StreamBegun(is_resumed=True)]
             picture = await owner.ask("GET", run["outputs"][0]["data"]["images"][0]["url"])
             assert picture.content.startswith(b"\x89PNG")
         assert await second.end(signal.SIGTERM) == 0
@@ -78,15 +85,15 @@ async def test_after_a_kill_every_run_ends_once_and_a_stream_resumes(tmp_path: P
     assert not list((data / "objects").glob(".parts/*"))
 
 
-async def test_a_server_that_is_asked_to_stop_hands_its_runs_back(tmp_path: Path):
+async def test_a_server_that_is_asked_to_stop_hands_its_runs_back(tmp_path: Path, launch: Launch):
     data = tmp_path / "data"
-    async with server(data) as first:
+    async with server(data, launch) as first:
         key = str(first.api_key)
         async with talking(first, key) as owner:
             run_id = await owner.queue(await owner.deploy(sleep(0.3)))
             await owner.until(run_id, "running")
             assert await first.end(signal.SIGTERM) == 0
-    async with server(data) as second, talking(second, key) as owner:
+    async with server(data, launch) as second, talking(second, key) as owner:
         run = await owner.end_of(run_id)
         assert (run["status"], len(run["outputs"])) == ("success", 1)
         statuses = [event.status for event in await owner.follow(run_id) if event.status]

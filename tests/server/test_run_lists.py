@@ -10,6 +10,8 @@ import pytest
 from .graphs import ECHO, node, sleep
 from .talking import Talker
 
+pytestmark = pytest.mark.shared_platform
+
 BAD_NODE = {"7": node("OutpostSleep", seconds="long")}
 
 
@@ -71,6 +73,7 @@ class TestLists:
         for query in ("", f"?workflow_id={runs['workflow']}", f"?deployment_id={runs['echo']}", "?status=success"):
             assert await stranger.get(f"/runs{query}") == []
 
+    @pytest.mark.one_backing
     @pytest.mark.parametrize(
         ("query", "where"),
         [

@@ -18,6 +18,7 @@ from comfyui_outpost.api.server.store.runs import Limits
 from comfyui_outpost.api.server.store.tables import api_keys
 from comfyui_outpost.api.server.store.tables import runs as runs_table
 from comfyui_outpost.api.server.store.work import ClaimedRun
+from comfyui_outpost.tests.fakes.backings import SQLITE_NAME
 from comfyui_outpost.tests.fakes.deploying import deploy
 
 from .graphs import ECHO
@@ -29,7 +30,7 @@ ENDS = [status for status in RunStatus if status.is_terminal]
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncGenerator[Store, None]:
-    store = await open_store(f"sqlite:///{tmp_path / 'db.sqlite'}")
+    store = await open_store(f"sqlite:///{tmp_path / SQLITE_NAME}")
     yield store
     await store.database.close()
 
@@ -52,6 +53,9 @@ async def _run_in(store: Store, deployment: Deployment, status: RunStatus) -> Cl
     return ClaimedRun(
         id=run_id,
         owner_id=owner.id,
+        deployment_id=deployment.id,
+        workflow_id=str(deployment.workflow_id),
+        workflow_version_id=str(deployment.workflow_version_id),
         machine_id=str(deployment.machine_id),
         lease=LEASE,
         inputs={},
@@ -59,6 +63,7 @@ async def _run_in(store: Store, deployment: Deployment, status: RunStatus) -> Cl
         queue_timeout=60,
         queue_expires_at=None,
         created_at=NOW,
+        started_at=NOW,
         queued_at=NOW,
         attempts=1,
         workflow_api=ECHO,

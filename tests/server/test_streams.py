@@ -13,6 +13,8 @@ from .graphs import ECHO, node, png, sleep
 from .machines import ScriptedMachine, picture, work_for_ever
 from .talking import SIGNED, TERMINAL, Talker, talkers
 
+pytestmark = pytest.mark.shared_platform
+
 
 async def test_a_stream_tells_the_run_first_its_end_last_and_numbers_what_is_kept(owner: Talker):
     body = {"deployment_id": await owner.deploy(sleep(0.2))}
@@ -28,6 +30,7 @@ async def test_a_stream_tells_the_run_first_its_end_last_and_numbers_what_is_kep
     assert {event.data["data"]["prompt_id"] for event in events[1:]} == {run_id}
 
 
+@pytest.mark.one_backing
 async def test_a_streams_headers_keep_proxies_from_holding_it_back(owner: Talker):
     run = await owner.run(ECHO)
     async with owner.http.stream("GET", f"/api/run/{run['id']}/stream") as response:
@@ -97,6 +100,7 @@ async def test_readers_who_come_at_different_times_and_places_miss_nothing_and_h
         assert events[-1].status == "success"
 
 
+@pytest.mark.one_backing
 async def test_everybody_is_given_urls_under_the_address_by_which_they_came(owner: Talker):
     async def follow(run_id: str, host: str) -> str:
         async with owner.stream("GET", f"/run/{run_id}/stream", headers={"Host": host}) as events:
@@ -112,6 +116,7 @@ async def test_everybody_is_given_urls_under_the_address_by_which_they_came(owne
             assert url.startswith(f"http://{host}/api/objects/")
 
 
+@pytest.mark.own_platform
 async def test_a_reader_that_goes_away_does_not_stop_the_run_and_leaves_no_word_in_the_log(platform, owner: Talker):
     body = {"deployment_id": await owner.deploy(sleep(0.3))}
     async with owner.stream("POST", "/run/deployment/stream", json=body) as events:
@@ -143,6 +148,7 @@ async def test_a_thousand_events_arrive_in_order_and_whole(start_platform):
         assert rest == live[500:]
 
 
+@pytest.mark.one_backing
 async def test_a_reader_that_does_not_read_holds_nobody_up_and_memory_does_not_grow(start_platform):
     shown = asyncio.Event()
 
@@ -192,6 +198,7 @@ async def test_no_text_breaks_out_of_its_event(owner: Talker, text: str):
     assert output.data["data"]["output"]["text"] == [text]
 
 
+@pytest.mark.one_backing
 async def test_a_secret_word_of_an_exception_does_not_reach_the_stream(start_platform, expect_log):
     expect_log("the machine failed")
 

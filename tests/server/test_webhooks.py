@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,6 +36,7 @@ from comfyui_outpost.api.server.webhooks import (
 from comfyui_outpost.tests.fakes.backings import Backing
 from comfyui_outpost.tests.fakes.deploying import deploy
 from comfyui_outpost.tests.fakes.names import Names
+from comfyui_outpost.tests.fakes.platforms import Furnished
 from comfyui_outpost.tests.fakes.receiver import Receiver, receiver
 
 from .clock import Clock
@@ -118,9 +119,12 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, backing: Backing) -> AsyncGenerator[World, None]:
-    async with backing.empty() as settings:
-        store = await open_store(settings.get("database_url", f"sqlite:///{tmp_path / 'db.sqlite'}"))
+async def world(
+    tmp_path: Path, backing: Backing, furnished_for: Callable[[Backing], Furnished]
+) -> AsyncGenerator[World, None]:
+    furnished, folder = await asyncio.to_thread(furnished_for, backing), tmp_path / "platform"
+    async with backing.copied(furnished.folder, to=folder) as settings:
+        store = await open_store(settings.get("database_url", f"sqlite:///{folder / 'outpost.sqlite'}"))
         clock = store.database.now = Clock()
         holder, _ = await store.keys.create("a key")
         deployment = await deploy(store, holder.owner, graph=ECHO, name="echo", slots=64)

@@ -11,6 +11,8 @@ import pytest
 from .graphs import ECHO, sleep
 from .talking import Talker
 
+pytestmark = pytest.mark.shared_platform
+
 EDITOR = {"nodes": [{"id": 1, "title": "what stands in the editor"}], "links": []}
 
 

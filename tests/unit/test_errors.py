@@ -38,6 +38,15 @@ def test_each_wrong_field_is_a_problem_with_its_path():
     assert str(problem) == "body.inputs.0.1.source: is wrong"
 
 
+def test_who_has_filled_in_a_form_is_told_the_field_and_not_the_request():
+    fields = b'{"detail": [{"loc": ["body", "endpoint"], "msg": "is no address"}, {"msg": "wrong"}]}'
+
+    assert read(422, fields).reason == "endpoint: is no address; wrong"
+    assert read(409, b'{"detail": "It is used"}').reason == "It is used"
+    assert read(500, b"").reason
+    assert errors.NotFound("There is none").reason == "There is none"
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
@@ -135,7 +144,7 @@ def test_every_kind_of_error_has_a_code_of_its_own():
     def family(kind):
         return [kind, *(each for child in kind.__subclasses__() for each in family(child))]
 
-    kinds = [each for each in family(errors.OutpostError) if each.__module__ == errors.__name__]
+    kinds = [each for each in family(errors.OutpostError) if vars(errors).get(each.__name__) is each]
     assert len({each.code for each in kinds}) == len(kinds)
 
 

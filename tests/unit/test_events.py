@@ -56,6 +56,15 @@ EVENTS = [
     Unknown(None, {"something": "else"}),
 ]
 
+NUMBERED = [
+    '{"event": "progress", "data": {"prompt_id": "x", "value": %s, "max": 1}}',
+    '{"event": "progress", "data": {"prompt_id": "x", "value": 1, "max": %s}}',
+    '{"event": "progress_state", "data": {"prompt_id": "x", "nodes": {"1": {"value": %s, "max": 1}}}}',
+    '{"event": "progress_state", "data": {"prompt_id": "x", "nodes": {"1": {"value": 1, "max": %s}}}}',
+    '{"event": "live_status", "data": {"prompt_id": "x", "live_status": "a", "progress": %s}}',
+]
+NO_NUMBERS = ["1" + "0" * 400, "-1" + "0" * 400, "1" + "0" * 5000, "1e999", "NaN", "Infinity", "-Infinity", '"nan"']
+
 
 def events_of(stream: str) -> list[object]:
     blocks = recordings.stream(stream).decode().strip().split("\n\n")
@@ -134,8 +143,15 @@ def test_a_recorded_refusal_has_no_run_but_a_reason():
         ("event_update", '{"event": "preview_image", "data": {"prompt_id": "x", "content_type": "a", "image": 7}}'),
         ("event_update", '{"prompt_id": 7}'),
         ("event_update", '{"error": "text"}'),
+        ("event_update", "[" * 200_000),
+        ("log_update", '{"logs": ' + "[" * 200_000),
+        ("event_update", '{"event": ["a"], "data": {}}'),
+        ("event_update", '{"event": "status", "data": {"prompt_id": ["x"], "status": "running"}}'),
+        ("event_update", '{"event": "live_status", "data": {"prompt_id": {}, "live_status": "a", "progress": 1}}'),
+        *(("event_update", event % number) for event in NUMBERED for number in NO_NUMBERS),
         ("message", '{"type": "connection_established"}'),
     ],
+    ids=lambda text: text[:60],
 )
 def test_what_makes_no_sense_is_unknown_and_never_an_error(name, data):
     assert isinstance(decode(name, data), Unknown)
@@ -158,3 +174,40 @@ def test_progress_of_nothing_is_nothing_and_never_more_than_all():
     data = json.dumps({"event": "progress_state", "data": {"prompt_id": RUN_ID, "nodes": nodes}})
 
     assert decode("event_update", data) == NodesProgress(RUN_ID, {"1": 0.0, "2": 1.0})
+
+
+@pytest.mark.parametrize("number", [number for number in NO_NUMBERS if len(number) < 1000])
+def test_a_run_is_accepted_whatever_its_number(number):
+    assert decode("event_update", f'{{"prompt_id": "{RUN_ID}", "number": {number}}}') == Accepted(RUN_ID, 0)
+
+
+def test_a_number_that_nobody_reads_does_not_cost_the_event():
+    data = f'{{"event": "executed", "data": {{"prompt_id": "{RUN_ID}", "node": "1", "output": {{"text": [NaN]}}}}}}'
+
+    assert isinstance(decode("event_update", data), NodeExecuted)
+
+
+def test_a_share_is_never_below_nothing():
+    nodes = {"1": {"value": -5, "max": 2}, "2": {"value": 5, "max": -2}, "3": {"value": 1e308, "max": 1e-308}}
+    data = json.dumps({"event": "progress_state", "data": {"prompt_id": RUN_ID, "nodes": nodes}})
+
+    assert decode("event_update", data) == NodesProgress(RUN_ID, {"1": 0.0, "2": 0.0, "3": 1.0})
+
+
+def test_texts_can_always_be_sent_on():
+    status = {"prompt_id": RUN_ID, "live_status": "a\ud800", "progress": None}
+    error = {"prompt_id": RUN_ID, "exception_message": "b\ud800", "node_type": {"a": 1}, "exception_type": 7}
+
+    assert decode("event_update", json.dumps({"event": "live_status", "data": status})) == LiveStatus(RUN_ID, "a?", 0)
+    assert decode("log_update", json.dumps({"logs": ["\ud800"]})) == LogLine("['\\ud800']")
+    failed = decode("event_update", json.dumps({"event": "execution_error", "data": error}))
+    assert isinstance(failed, ExecutionFailed)
+    assert failed.failure == Failure(message="b?", node_class="{'a': 1}", exception_type="7")
+
+
+def test_outputs_that_are_no_object_are_none():
+    for name in ("executed", "output_ready"):
+        data = json.dumps({"event": name, "data": {"prompt_id": RUN_ID, "node": "1", "output": [1]}})
+        event = decode("event_update", data)
+        assert isinstance(event, NodeExecuted | OutputReady)
+        assert event.output == {}

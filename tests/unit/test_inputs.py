@@ -11,9 +11,9 @@ from comfyui_outpost.api.inputs import (
     declared_inputs,
     inputs_of,
     kind_of,
-    outputs_of,
 )
 from comfyui_outpost.api.models import Deployment
+from comfyui_outpost.api.outputs import outputs_of
 from comfyui_outpost.tests.fakes import recordings
 
 URL = "https://bucket.example/inputs/a.png"

@@ -24,8 +24,8 @@ from comfyui_outpost.api.events import (
     Unknown,
     decode,
 )
-from comfyui_outpost.api.models import Failure, RunStatus
-from comfyui_outpost.nodes.progress import PHASE_TEXTS, RunProgress
+from comfyui_outpost.api.models import Deployment, Failure, RunStatus, WorkflowVersion
+from comfyui_outpost.nodes.progress import MAX_TITLE, PHASE_TEXTS, RunProgress, node_titles
 
 RUN = "0d7b1f0e-8d3c-4a35-9b57-9a1d2c5be001"
 
@@ -165,3 +165,47 @@ def test_a_run_that_ends_before_it_was_seen_to_begin_has_a_time_all_the_same():
     shown.hear(StatusChanged(RUN, RunStatus.CANCELLED))
 
     assert shown.progress.seconds == {"run": 2}
+
+
+def test_the_title_of_a_node_is_shown_where_it_says_more_than_its_class():
+    shown = Shown()
+    titles = {"3": "Faces", "4": "KSampler"}
+    shown.progress = RunProgress(
+        4, show=lambda share, text: shown.all.append((share, text)), clock=float, titles=titles
+    )
+
+    for node_id in ("3", "4", "5"):
+        shown.hear(NodeStarted(RUN, node_id), live(0.1))
+
+    assert shown.texts == ["Executing KSampler (Faces)", "Executing KSampler", "Executing KSampler"]
+
+
+def test_the_titles_of_a_graph_are_those_of_its_nodes_in_order_and_short():
+    graph = {
+        "2": {"class_type": "SaveImage", "_meta": {"title": "x" * 500}},
+        "1": {"class_type": "EmptyImage"},
+        "3": {"class_type": "EmptyImage", "_meta": {"title": ["no text"]}},
+        "4": {"class_type": "EmptyImage", "_meta": "no object"},
+    }
+    version = WorkflowVersion.model_construct(workflow_api=graph)
+
+    titles = node_titles(Deployment.model_construct(version=version))
+
+    assert list(titles.items()) == [("2", "x" * MAX_TITLE), ("1", ""), ("3", ""), ("4", "")]
+    assert node_titles(None) == node_titles(Deployment.model_construct(version=None)) == {}
+
+
+def test_the_place_in_the_queue_is_shown_only_while_the_run_waits():
+    shown = Shown().hear(StatusChanged(RUN, RunStatus.QUEUED))
+    for count in (2, 1, 0):
+        shown.progress.wait_behind(count)
+    shown.hear(StatusChanged(RUN, RunStatus.RUNNING))
+    shown.progress.wait_behind(0)
+
+    assert shown.texts == [
+        "queued",
+        "queued behind 2 other runs",
+        "queued behind 1 other run",
+        "queued, next",
+        "running",
+    ]

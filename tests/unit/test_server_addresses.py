@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
+from comfyui_outpost.api.addresses import is_public
 from comfyui_outpost.api.errors import Unprocessable
-from comfyui_outpost.api.server.addresses import check_url, is_public
+from comfyui_outpost.api.server.addresses import check_url
 
 PRIVATE = [
     "0.0.0.0",

@@ -264,7 +264,7 @@ class TestBucket:
 
 
 MEASURED_UPLOAD = """
-import asyncio, sys
+import asyncio, os, sys
 from pathlib import Path
 import psutil
 from comfyui_outpost.api.server.objects import open_objects
@@ -285,6 +285,8 @@ async def main(url, count):
     print(await objects.size("a/x"), peak - before)
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+sys.stdout.flush()
+os._exit(0)  # threads of the library may still be at work, and the end of an interpreter then aborts now and then
 """
 
 

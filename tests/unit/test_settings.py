@@ -3,13 +3,24 @@
 import os
 import stat
 import sys
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Event, Thread
 
 import pytest
+from comfyui_outpost.api import here
+from comfyui_outpost.api.connections import HERE, Saved, change_book, read_book
 from comfyui_outpost.api.errors import ConfigurationError
+from comfyui_outpost.api.here import PROOF_PATH, leave_address, proof_of
 from comfyui_outpost.api.settings import DEFAULT_BASE_URL, Connection, load_connection, save_connection, settings_path
 
 KEY = "key-that-nobody-may-see"
+LOCK = ".connection.json.lock"
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
 
 
@@ -56,6 +67,10 @@ def test_a_base_url_is_brought_to_one_spelling(given, base_url, api_root, origin
         "http://ho st",
         "http://host/a b",
         "http://host/ä",
+        "http://host/$(id)",
+        "http://host/`id`",
+        'http://host/";import os',
+        "http://host/';id",
         "http://host\\@other",
         "http://[::1",
     ],
@@ -119,12 +134,22 @@ def test_the_key_of_the_file_goes_only_to_the_platform_of_the_file(tmp_path: Pat
 
 
 def test_no_settings_at_all_say_what_to_do(tmp_path: Path):
-    with pytest.raises(ConfigurationError, match="Set OUTPOST_BASE_URL and OUTPOST_API_KEY"):
+    with pytest.raises(ConfigurationError, match="by OUTPOST_BASE_URL and OUTPOST_API_KEY"):
         load_connection({}, tmp_path / "none")
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", f'"{KEY}"', f'{{"api_key": "{KEY}"', '{"base_url": "http://host"}', '{"api_key": 3}', "\x80"]
+    "content",
+    [
+        "",
+        "{",
+        f'"{KEY}"',
+        f'{{"api_key": "{KEY}"',
+        '{"base_url": "http://host"}',
+        '{"api_key": 3}',
+        "\x80",
+        "[" * 200_000,
+    ],
 )
 def test_a_broken_file_is_an_error_that_does_not_show_it(tmp_path: Path, content: str):
     path = tmp_path / "connection.json"
@@ -176,7 +201,7 @@ def test_saving_again_replaces_the_file_and_leaves_nothing_else(tmp_path: Path):
     save_connection(Connection("http://two", "two"), path)
 
     assert load_connection({}, path) == Connection("http://two", "two")
-    assert list(tmp_path.iterdir()) == [path]
+    assert {each.name for each in tmp_path.iterdir()} <= {path.name, LOCK}
 
 
 @pytest.mark.parametrize(
@@ -200,3 +225,152 @@ def test_a_key_that_does_not_say_for_which_platform_is_not_sent_to_a_guess(tmp_p
     with pytest.raises(ConfigurationError, match="does not say for which platform") as caught:
         load_connection({"OUTPOST_API_KEY": "another"}, path)
     assert "another" not in str(caught.value)
+    assert "remove" not in str(caught.value), "the keys in the file are not to be thrown away"
+
+
+def test_the_file_of_one_connection_is_read_and_written_anew_with_the_next(tmp_path: Path):
+    path = tmp_path / "connection.json"
+    path.write_text(f'{{"base_url": "http://old", "api_key": "{KEY}"}}')
+    path.chmod(0o600)
+    save_connection(Connection("http://new", "new"), path, name="new")
+
+    book = read_book(path)
+
+    assert [(each.name, each.connection.base_url) for each in book.entries] == [
+        ("old", "http://old"),
+        ("new", "http://new"),
+    ]
+    assert load_connection({}, path).base_url == "http://new"
+    change_book(path, lambda before: before.using(before.entries[0].id))
+    assert load_connection({}, path) == Connection("http://old", KEY)
+
+
+def test_no_connection_is_lost_when_many_are_saved_at_once(tmp_path: Path):
+    path = tmp_path / "connection.json"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: save_connection(Connection(f"http://host{n}", KEY), path), range(24)))
+
+    assert len(read_book(path).entries) == 24
+    assert {each.name for each in tmp_path.iterdir()} <= {path.name, LOCK}
+
+
+def test_a_lock_that_somebody_who_was_killed_has_left_loses_no_connection(tmp_path: Path):
+    path = tmp_path / "connection.json"
+    (tmp_path / LOCK).touch()
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: save_connection(Connection(f"http://host{n}", KEY), path), range(40)))
+
+    assert len(read_book(path).entries) == 40
+    assert time.monotonic() - began < 4, "nobody waits for the dead"
+
+
+@contextmanager
+def listening(answer: Callable[[str], str]) -> Generator[str, None, None]:
+    """The address of something that answers each path with a text."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert "Authorization" not in self.headers
+            said = answer(self.path).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+
+
+def proving(key: str) -> AbstractContextManager[str]:
+    """A platform that knows this key."""
+    return listening(lambda path: proof_of(key, path.removeprefix(PROOF_PATH)))
+
+
+def silent() -> AbstractContextManager[str]:
+    """Something else, which repeats what it is asked."""
+    return listening(lambda path: path.removeprefix(PROOF_PATH))
+
+
+def test_the_platform_of_this_computer_gets_its_key_only_if_it_proves_to_be_it(tmp_path: Path):
+    path, folder = tmp_path / "connection.json", tmp_path / "here"
+    folder.mkdir()
+    with proving(KEY) as url, proving("another-key") as elsewhere, silent() as nobody:
+        ours = Saved(HERE, "here", Connection(url, KEY))
+        change_book(path, lambda book: book.having(ours).using(HERE))
+        with pytest.raises(ConfigurationError, match="does not run"):
+            load_connection({}, path)
+        for other in (elsewhere, nobody, "http://127.0.0.1:9", "http://[::", "no address", ""):
+            leave_address(folder, other)
+            with pytest.raises(ConfigurationError, match="does not run"):
+                load_connection({}, path)
+        leave_address(folder, url)
+        assert load_connection({}, path) == ours.connection
+
+
+@contextmanager
+def talking(first: bytes, again: bytes, *, seconds: float) -> Generator[str, None, None]:
+    """The address of something that says one thing and then another, again and again, for half a minute."""
+    is_over = Event()
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            began = time.monotonic()
+            with suppress(OSError):
+                self.request.sendall(first)
+                while time.monotonic() - began < 30 and not is_over.wait(seconds):
+                    self.request.sendall(again)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            is_over.set()
+            server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "seconds"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 0),
+        (b"HTTP/1.1 200 OK\r\n", b"X: x\r\n", 0.05),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n", b"x", 0.1),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 10_000, 0),
+        (b"", b"", 0.05),
+    ],
+    ids=["continues", "continues fast", "drips its head", "drips its body", "says too much", "silent"],
+)
+def test_who_has_no_proof_and_goes_on_talking_holds_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes, again: bytes, seconds: float
+):
+    monkeypatch.setattr(here, "_PATIENCE", 0.5)
+    with talking(first, again, seconds=seconds) as url:
+        leave_address(tmp_path, url)
+        began = time.monotonic()
+        assert here.address_in(tmp_path, KEY) is None
+        assert time.monotonic() - began < 4
+
+
+def test_a_connection_that_is_not_chosen_is_not_used(tmp_path: Path):
+    path = tmp_path / "connection.json"
+    saved = save_connection(Connection("http://one", KEY), path)
+    save_connection(Connection("http://two", KEY), path)
+    change_book(path, lambda book: book.without(book.current or ""))
+
+    with pytest.raises(ConfigurationError, match="None of the connections is chosen"):
+        load_connection({}, path)
+    assert [each.id for each in read_book(path).entries] == [saved.id]
+
+
+def test_of_a_key_its_end_may_be_shown_and_of_a_short_one_nothing():
+    assert Connection("http://host", "abcdefghijkl").key_ending == "ijkl"
+    assert Connection("http://host", "abcdefghijk").key_ending is None

@@ -1,6 +1,8 @@
 """Nodes for ComfyUI that show in a prompt's history what has come to them, and that write what others do not."""
 
-from . import writing
+import time
+
+from . import media, slow, writing
 
 
 class ShowTexts:
@@ -39,9 +41,28 @@ class Fail(ShowTexts):
         raise ValueError("this node always fails")
 
 
+class Busy:
+    """Keeps the prompt busy, and hears nothing meanwhile."""
+
+    RETURN_TYPES = ("STRING",)
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: N802 ComfyUI's name
+        return {"required": {"seconds": ("FLOAT", {})}, "optional": {"after": ("STRING", {"forceInput": True})}}
+
+    def run(self, seconds, after=""):
+        time.sleep(seconds)
+        return (after,)
+
+
 NODE_CLASS_MAPPINGS = {
     "ShowTexts": ShowTexts,
     "ShowShapes": ShowShapes,
     "Fail": Fail,
+    "Busy": Busy,
+    **slow.NODE_CLASS_MAPPINGS,
     **writing.NODE_CLASS_MAPPINGS,
+    **media.NODE_CLASS_MAPPINGS,
 }

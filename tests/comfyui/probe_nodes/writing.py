@@ -72,8 +72,11 @@ class Triangle:
     def run(self):
         from comfy_api.latest import Types
 
+        mesh = getattr(Types, "MESH", None)
+        if mesh is None:  # older ones keep it beside their nodes
+            from comfy_extras.nodes_hunyuan3d import MESH as mesh  # noqa: N811
         corners = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-        return (Types.MESH(corners, torch.tensor([[[0, 1, 2]]])),)
+        return (mesh(corners, torch.tensor([[[0, 1, 2]]])),)
 
 
 NODE_CLASS_MAPPINGS = {"WriteFiles": WriteFiles, "Noise": Noise, "Triangle": Triangle}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,10 @@ def files_of(server: HostedPlatform) -> list[dict[str, Any]]:
     return [file for output in outputs for files in output["data"].values() for file in files]
 
 
-async def test_a_picture_comes_back_from_the_hosted_platform_as_what_the_run_made_of_it() -> None:
-    server, host = HostedPlatform(), FakeHost()
+async def test_a_picture_comes_back_from_the_hosted_platform_as_what_the_run_made_of_it(
+    tmp_path: Path,
+) -> None:
+    server, host = HostedPlatform(), FakeHost(tmp_path)
     async with served(server.app) as base_url, Client(Connection(base_url, KEY)) as client:
         finishes(server, "ok", base_url, status="success")
         server.on_submission = lambda: keep_outputs(server)
@@ -71,8 +74,8 @@ async def test_a_picture_comes_back_from_the_hosted_platform_as_what_the_run_mad
     assert not any("Authorization" in each.headers for each in server.log.requests if "/store/" in each.path)
 
 
-async def test_a_run_that_fails_on_the_hosted_platform_names_the_node() -> None:
-    server, host = HostedPlatform(), FakeHost()
+async def test_a_run_that_fails_on_the_hosted_platform_names_the_node(tmp_path: Path) -> None:
+    server, host = HostedPlatform(), FakeHost(tmp_path)
     async with served(server.app) as base_url, Client(Connection(base_url, KEY)) as client:
         finishes(server, "execution_error", base_url, status="failed")
 
