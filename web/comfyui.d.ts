@@ -114,7 +114,7 @@ declare namespace ComfyUI {
     filename?: string;
     isModified?: boolean;
     isTemporary?: boolean;
-    changeTracker?: { checkState?(): void };
+    changeTracker?: { captureCanvasState?(): void; checkState?(): void };
   }
 
   interface LiteGraph {

@@ -76,6 +76,13 @@ async ([view, about]) => { const { sidebarTab } = app.extensionManager;
     while (!document.querySelector("outpost-panel")) await new Promise(requestAnimationFrame);
     document.querySelector("outpost-panel").state.panel.go(view, about); }
 """
+TRACKER = "app.extensionManager.workflow.activeWorkflow.changeTracker"
+NOTE_GRAPH = f"""
+async () => {{ const tracker = {TRACKER};
+               if (tracker.captureCanvasState) tracker.captureCanvasState(); else tracker.checkState();
+               // What comes within 50 ms of a change is the same step for today's page.
+               await tracker.squashState?.(); }}
+"""
 FOLLOWS = "(id) => document.querySelector('outpost-panel').state.panel.connection === id"
 NOTE = "() => [...document.querySelectorAll('.outpost-line')].map((each) => each.textContent)"
 
@@ -151,6 +158,10 @@ class Desk:
             "([id, chosen]) => app.graph.getNodeById(id).properties.outpost_deployment?.id === chosen",
             [node, deployment_id],
         )
+
+    async def rest(self) -> None:
+        """Let the page note the graph as it does when the mouse rests: what comes next is a step of its own to undo."""
+        await self.page.evaluate(NOTE_GRAPH)
 
     async def click_list(self, node: str) -> None:
         await self.until("(id) => app.graph.getNodeById(id).widgets[0].y > 0", node)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 
 import pytest
 import pytest_asyncio
 from comfyui_outpost.tests.comfyui.conftest import INSTALLATIONS
-from playwright.async_api import TimeoutError
 
-from .desk import CHROMIUM, Desk
+from .desk import CHROMIUM, TRACKER, Desk
 from .forms import HOSTILE, PORTRAIT, Routes, answered, deployment, input_field, output
 
 pytestmark = [
@@ -21,7 +19,6 @@ pytestmark = [
 ]
 RUN = "OutpostRunDeployment"
 AWAY = ("status of 503", "No platform is set up")
-STEP_SECONDS = 5
 VALUES = {"prompt": "two cats", "steps": 33, "strength": 0.25, "is_on": False, "style": "ink", "seed": 77}
 CHOSEN = {"control_after_generate": "fixed", "input:deployment_id": "mine", HOSTILE: "x"}
 
@@ -48,14 +45,6 @@ def _inputs(prompt: dict, node: str | None = None) -> dict:
     return found[node] if node else next(iter(found.values()))
 
 
-TRACKER = "app.extensionManager.workflow.activeWorkflow.changeTracker"
-# What the page has noted of the graph, for its undo.
-NOTED = """
-(id) => { const { changeTracker: tracker } = app.extensionManager.workflow.activeWorkflow;
-          const ours = tracker.activeState.nodes.filter((each) => each.type === "OutpostRunDeployment");
-          return !tracker._restoringState && !tracker.changeCount
-                 && ours.length === 1 && ours[0].widgets_values[0] === id; }
-"""
 SHOWN = """
 (id) => { const ours = app.graph.nodes.filter((each) => each.type === "OutpostRunDeployment");
           return ours.length === 1 && ours[0].widgets[0].value === id
@@ -63,31 +52,18 @@ SHOWN = """
 """
 
 
-async def test_choosing_a_deployment_can_be_undone_and_done_again(desk: Desk, routes: Routes) -> None:
+async def test_choosing_a_deployment_is_one_step_to_undo_and_to_do_again(desk: Desk, routes: Routes) -> None:
     node = await desk.add(RUN)
-    await desk.page.evaluate(f"() => {TRACKER}.checkState()")  # as the page does when the mouse rests
-    await desk.until(NOTED, "")
+    await desk.rest()
     await desk.choose(node, PORTRAIT)
-    await desk.until(NOTED, PORTRAIT)
+    await desk.rest()
 
-    await _stepped(desk, "undo", "")
-    await _stepped(desk, "redo", PORTRAIT)
+    await desk.page.evaluate(f"() => {TRACKER}.undo()")
+    await desk.until(SHOWN, "")
+    await desk.page.evaluate(f"() => {TRACKER}.redo()")
+    await desk.until(SHOWN, PORTRAIT)
 
     assert _inputs(await desk.prompt())["deployment_id"] == PORTRAIT
-
-
-async def _stepped(desk: Desk, way: str, wanted: str) -> None:
-    """Go through what the page has noted until this is shown: a slow page may note one deed in two steps.
-
-    It is what the keys of undo and redo call when the page heeds them, which it does not while it is busy otherwise.
-    """
-    for _ in range(3):
-        await desk.page.evaluate(f"async () => {TRACKER}.{way}()")
-        with suppress(TimeoutError):
-            # A step more before this one is seen would go too far.
-            await desk.until(SHOWN, wanted, seconds=STEP_SECONDS)
-            return
-    await desk.until(SHOWN, wanted)
 
 
 async def test_a_chosen_deployment_becomes_sockets_and_widgets(desk: Desk, routes: Routes) -> None:

@@ -15,15 +15,14 @@ from comfyui_outpost.nodes import contact_sheet
 from PIL import Image
 from playwright.async_api import Locator, Route, expect
 
-from .desk import CHROMIUM, Desk
+from .desk import CHROMIUM, TRACKER, Desk
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this computer: apt install chromium"),
 ]
 REMEMBERED = "() => (app.rootGraph ?? app.graph).extra.outpost ?? null"
-UNDO = "() => app.extensionManager.workflow.activeWorkflow.changeTracker.undo()"
-SETTLE = "() => app.extensionManager.workflow.activeWorkflow.changeTracker.checkState()"
+UNDO = f"() => {TRACKER}.undo()"
 SELECT = "(ids) => app.canvas.selectNodes(ids.map((id) => app.graph.getNodeById(id)))"
 COUNT = "(count) => app.graph.nodes.length === count"
 FORGET = "() => { delete (app.rootGraph ?? app.graph).extra.outpost; }"
@@ -59,7 +58,7 @@ async def _draw(desk: Desk, *kinds: str) -> list[str]:
     nodes = [await desk.add(kind, 60 + 400 * index) for index, kind in enumerate(kinds)]
     for (source, target), kind in zip(itertools.pairwise(nodes), kinds[1:], strict=True):
         await desk.connect(source, 0, target, "images" if kind == "SaveImage" else "image")
-    await desk.page.evaluate(SETTLE)
+    await desk.rest()
     return nodes
 
 
@@ -96,7 +95,7 @@ async def test_a_widget_becomes_an_input_in_one_step_and_the_graph_makes_the_sam
     desk = panel_desk
     load, scale, blur, save = await _draw(desk, "LoadImage", "ImageScale", "ImageBlur", "SaveImage")
     await desk.set(blur, blur_radius=7)
-    await desk.page.evaluate(SETTLE)
+    await desk.rest()
     before, made = await desk.prompt(), await _made(desk, save)
     await desk.page.evaluate(SELECT, [scale, blur])
     await desk.show("deploy")
@@ -174,7 +173,7 @@ async def test_a_graph_is_deployed_again_only_as_what_is_new(panel_desk: Desk) -
 
     # Another graph is a new version; it replaces the first one.
     await desk.set(empty, width=64)
-    await desk.page.evaluate(SETTLE)
+    await desk.rest()
     await desk.panel.get_by_text("Version 2 of").wait_for()
     await _deploy(desk)
     versions = await desk.client.workflows.versions(str(made.workflow_id))
@@ -336,7 +335,7 @@ async def test_a_deployment_is_promoted_rolled_back_put_to_rest_and_deleted(pane
     await desk.panel.get_by_role("combobox", name="Environment").select_option("staging")
     await _deploy(desk)
     await desk.set(empty, width=48)
-    await desk.page.evaluate(SETTLE)
+    await desk.rest()
     await desk.panel.get_by_text("Version 2 of").wait_for()
     await _deploy(desk)
     staging = (await _deployments(desk, "Portraits"))["staging"]

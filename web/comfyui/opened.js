@@ -19,7 +19,9 @@ export const remembered = () => rememberedOf(openedGraph().extra?.outpost);
 export function remember(what) {
   const graph = openedGraph();
   graph.extra = { ...graph.extra, outpost: what };
-  tabs()?.activeWorkflow?.changeTracker?.checkState?.();
+  const tracker = tabs()?.activeWorkflow?.changeTracker;
+  if (tracker?.captureCanvasState) tracker.captureCanvasState();
+  else tracker?.checkState?.(); // as older pages call it
 }
 
 /** What the page calls the graph that is open; empty for one without a name. */
