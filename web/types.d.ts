@@ -22,8 +22,7 @@ interface DeploymentRow extends Deployment {
 /** What a graph takes and gives when it is deployed. */
 interface GraphForm {
   inputs: Field[];
-  /** Those without a name of their own are called by the id of their node. */
-  outputs: (Output & { is_named: boolean })[];
+  outputs: Output[];
   /** How many of its values can be set without being inputs. */
   open: number;
   warnings: { kind: "empty" | "no_output" | "twice"; name: string }[];
@@ -108,6 +107,8 @@ interface Field {
 /** An output of a deployment. */
 interface Output {
   name: string;
+  /** One without a name of its own is called by the id of its node. Not known in older graphs. */
+  is_named?: boolean;
   kind: string;
   socket: string;
   mark?: Mark;

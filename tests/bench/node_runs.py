@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from comfyui_outpost.api.client import Client, ContentCache
@@ -27,6 +27,8 @@ WORK_SECONDS = 2.0
 """What the machine does with an image: a run on a real one takes seconds."""
 CANCELS = 7
 LONG = 600.0
+WAIT_SECONDS = 60
+T = TypeVar("T")
 SLEEP: dict[str, Any] = {
     "1": {"class_type": "ComfyUIDeployExternalImage", "inputs": {"input_id": "image"}},
     "2": {"class_type": "OutpostSleep", "inputs": {"image": ["1", 0], "seconds": WORK_SECONDS}},
@@ -110,14 +112,27 @@ async def _cancelled(client: Client, run_id: str) -> float:
 
 async def _at_work(client: Client, deployment_id: str) -> str:
     """The id of the newest run of a deployment, once a machine works on it."""
-    while True:
+
+    async def find() -> str | None:
         runs = await client.runs.list(deployment_id=deployment_id, limit=1)
-        if runs and not runs[0].status.is_terminal and runs[0].started_at:
-            return runs[0].id
-        await asyncio.sleep(0.02)
+        return runs[0].id if runs and not runs[0].status.is_terminal and runs[0].started_at else None
+
+    return await _until(find)
 
 
 async def _seconds_to_the_end(client: Client, run_id: str, begun: datetime) -> float:
-    while not (ended := (await client.runs.get(run_id)).ended_at):
-        await asyncio.sleep(0.02)
-    return (ended - begun).total_seconds()
+    async def find() -> datetime | None:
+        return (await client.runs.get(run_id)).ended_at
+
+    return (await _until(find) - begun).total_seconds()
+
+
+async def _until(find: Callable[[], Awaitable[T | None]]) -> T:
+    """What there is to be found, once it is there."""
+
+    async def poll() -> T:
+        while (found := await find()) is None:
+            await asyncio.sleep(0.02)
+        return found
+
+    return await asyncio.wait_for(poll(), WAIT_SECONDS)

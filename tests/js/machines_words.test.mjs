@@ -17,6 +17,9 @@ function form(fields) {
 
 test("a state is told in words, and one that nobody knows by its own name", () => {
   assert.equal(stateOf({ status: "ready" }).text, "Ready");
+  assert.equal(stateOf({ status: "ready", processes: 1 }).text, "Ready");
+  assert.equal(stateOf({ status: "ready", processes: 0 }).text, "Asleep, starts with a run");
+  assert.equal(stateOf({ status: "error", processes: 0 }).text, "Not ready");
   assert.equal(stateOf({ status: "error" }).tone, "outpost-bad");
   assert.equal(stateOf({ status: "not-started" }).text, "Not started");
   assert.deepEqual(stateOf({ status: "dreaming" }), { icon: "pi-question-circle", tone: "", text: "dreaming" });

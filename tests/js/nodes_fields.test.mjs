@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { load } from "./load.mjs";
 
 const { describe, fit } = await load("web/model/fields.js");
-const { marked, ports } = await load("web/model/ports.js");
+const { marked, outputLabel, ports } = await load("web/model/ports.js");
 const { grown } = await load("web/model/growing.js");
 const { ended, firstLine, isFailed } = await load("web/model/lines.js");
 
@@ -119,4 +119,10 @@ test("a run that has failed says why in one line", () => {
   assert.equal(ended([failed]), "failed · 1.0 s · Out of memory");
   assert.equal(ended([failed, { run_id: "b", status: "success", seconds: 2 }]), "2 runs: 1 failed, 1 success · 2.0 s");
   assert.deepEqual([null, "", "one", "one\ntwo"].map(firstLine), ["", "", "one", "one"]);
+});
+
+test("an output without a name is called by its node, and one of an older graph by what it is called there", () => {
+  assert.equal(outputLabel({ name: "picture", is_named: true }), "picture");
+  assert.equal(outputLabel({ name: "9", is_named: false }), "node 9");
+  assert.equal(outputLabel({ name: "9" }), "9");
 });

@@ -10,6 +10,7 @@ const STATES = {
   running: GOOD,
   error: { icon: "pi-exclamation-circle", tone: "outpost-bad" },
   building: { icon: "pi-cog", tone: "outpost-warning" },
+  asleep: { icon: "pi-moon", tone: "" },
   "not-started": { icon: "pi-moon", tone: "" },
 };
 /** @type {Record<string, string>} */
@@ -27,10 +28,11 @@ const TEXTS = ["name", "endpoint", "auth_token", "comfyui", "gpu"];
 const NUMBERS = ["concurrency_limit", "idle_timeout"];
 
 /** How a machine is. @param {MachineRow} machine */
-export const stateOf = ({ status }) =>
-  STATES[status]
-    ? { ...STATES[status], text: t(`machine.state_${status}`) }
-    : { icon: "pi-question-circle", tone: "", text: status };
+export function stateOf({ status, processes }) {
+  const state = status === "ready" && processes === 0 ? "asleep" : status;
+  if (!STATES[state]) return { icon: "pi-question-circle", tone: "", text: status };
+  return { ...STATES[state], text: t(`machine.state_${state}`) };
+}
 
 /** @param {string} kind */
 export const iconOf = (kind) => ICONS[kind] ?? "pi-server";

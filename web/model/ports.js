@@ -29,6 +29,10 @@ export function ports(field, name) {
   return [main, { ...alpha, widget: null, isRequired: false, isMarked }];
 }
 
+/** What an output is called: one without a name of its own by its node. @param {Output} output */
+export const outputLabel = ({ name, is_named: isNamed = true }) =>
+  isNamed ? shown(name) : t("output.of_node", { id: shown(name) });
+
 /** A label with its mark, if it has one. @param {string} label @param {Mark} [mark] */
 export const marked = (label, mark) => (mark ? t(`node.mark_${mark}`, { label }) : label);
 

@@ -1,8 +1,8 @@
 // Brings the sockets and widgets of a node to what its shape says. Links and values stay where they are.
 
 import { describe, fit } from "../model/fields.js";
-import { inputName, shown } from "../model/names.js";
-import { marked, ports } from "../model/ports.js";
+import { inputName } from "../model/names.js";
+import { marked, outputLabel, ports } from "../model/ports.js";
 import { removeWidget } from "./note.js";
 
 const HOLLOW = 7; // LiteGraph's shape of a socket that may stay empty
@@ -126,12 +126,13 @@ function giveOutputs(node, shape, build) {
   for (let index = before.length - 1; index >= 0; index--) {
     if (!wanted.includes(before[index])) node.removeOutput(build.firstOutput + index);
   }
-  shape.outputs.forEach(({ name, socket, mark }, index) => {
+  shape.outputs.forEach((output, index) => {
+    const { name, socket, mark } = output;
     const slot = build.firstOutput + index;
     const type = socket || "*";
     if (slot >= node.outputs.length) node.addOutput(name, type);
     Object.assign(node.outputs[slot], { name, type });
-    dress(node.outputs[slot], marked(shown(name), mark), mark !== undefined);
+    dress(node.outputs[slot], marked(outputLabel(output), mark), mark !== undefined);
   });
   list.value = JSON.stringify(wanted);
 }

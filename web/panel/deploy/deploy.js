@@ -22,6 +22,7 @@ import {
 import { signOf } from "../../model/canonical.js";
 import { Deploying, environmentsOf } from "../../model/deploying.js";
 import { versionPath } from "../../model/paths.js";
+import { outputLabel } from "../../model/ports.js";
 import { Deployed, wordsOf } from "../deployments/deployed.js";
 import { EnvironmentField, MachineField } from "../deployments/fields.js";
 import { expose, likely } from "./expose.js";
@@ -206,10 +207,7 @@ const Chip = ({ name, kind }) => html`
 /** @param {{form: GraphForm}} props */
 function Ports({ form: { inputs, outputs, open, warnings } }) {
   const taken = inputs.map(({ input_id, kind }) => html`<${Chip} name=${input_id} kind=${kind} />`);
-  const given = outputs.map(
-    ({ name, kind, is_named }) =>
-      html`<${Chip} name=${is_named ? name : t("deploy.of_node", { id: name })} kind=${kind} />`,
-  );
+  const given = outputs.map((output) => html`<${Chip} name=${outputLabel(output)} kind=${output.kind} />`);
   const chipsOr = (/** @type {string} */ none, /** @type {unknown[]} */ chips) =>
     chips.length ? html`<ul class="outpost-chips">${chips}</ul>` : html`<small>${none}</small>`;
   const noInputs = t(open ? "deploy.open" : "deploy.no_inputs", { count: open });
