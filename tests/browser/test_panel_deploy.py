@@ -33,6 +33,15 @@ KEEP_QUIET = """
 () => { window.keepQuiet = (event) => event.stopImmediatePropagation();
         app.api.addEventListener("graphChanged", window.keepQuiet); }
 """
+# The moment at which the view is there and nothing of it has been painted yet.
+EMPTY_WHEN_SHOWN = """
+() => { const seen = new MutationObserver(() => {
+            if (!document.querySelector("outpost-panel [data-view=deploy]")) return;
+            seen.disconnect();
+            app.graph.clear();
+            app.api.dispatchEvent(new CustomEvent("graphChanged")); });
+        seen.observe(document, { subtree: true, childList: true, attributes: true }); }
+"""
 HOSTILE = "<img src=x onerror=window.pwned=1>"
 
 
@@ -89,6 +98,15 @@ async def _runs(desk: Desk, name: str) -> None:
 
 async def _deployments(desk: Desk, name: str) -> dict[str, Deployment]:
     return {str(each.environment): each for each in await desk.client.deployments.list() if each.name == name}
+
+
+async def test_a_graph_that_changes_while_the_view_opens_is_read_again(panel_desk: Desk) -> None:
+    desk = panel_desk
+    await _draw(desk, "EmptyImage", "SaveImage")
+    await desk.page.evaluate(EMPTY_WHEN_SHOWN)
+    await desk.show("deploy")
+
+    await desk.panel.get_by_text("There is nothing to execute in this graph.").wait_for()
 
 
 async def test_a_widget_becomes_an_input_in_one_step_and_the_graph_makes_the_same(panel_desk: Desk) -> None:

@@ -4,7 +4,7 @@ import { moveByArrows } from "../kit/arrows.js";
 import { openView } from "../kit/dialog.js";
 import { withValue } from "../kit/events.js";
 import { t } from "../texts.js";
-import { html, useEffect, useRef, useState } from "../view.js";
+import { html, useLayoutEffect, useRef, useState } from "../view.js";
 
 const MOST_SHOWN = 200;
 
@@ -21,7 +21,7 @@ function Picker({ placeholder, entries, close }) {
   const [query, setQuery] = useState("");
   const field = useRef(/** @type {any} */ (null));
   const list = useRef(/** @type {any} */ (null));
-  useEffect(() => moveByArrows(list.current, field.current), []);
+  useLayoutEffect(() => moveByArrows(list.current, field.current), []);
   const use = () => {
     const text = field.current.value.trim();
     if (text) close({ entry: entries.find(({ hint }) => hint === text)?.value ?? null, text });

@@ -13,8 +13,8 @@ import {
   Row,
   t,
   useCalm,
-  useEffect,
   useLater,
+  useLayoutEffect,
   useLoaded,
   useRef,
   useState,
@@ -59,7 +59,7 @@ export function Library({ source, path, query, onPlace, onPick, isTiled = true, 
   const asked = useLater(query.trim());
   const { value, error, again } = useLoaded(() => source.routes.assets({ path, query: asked }), [path, asked]);
   const calm = useCalm(again);
-  useEffect(() => source.feed?.on("changed", ({ kind }) => kind === "asset" && calm()), []);
+  useLayoutEffect(() => source.feed?.on("changed", ({ kind }) => kind === "asset" && calm()), []);
   const enter = (/** @type {string} */ to) => {
     onPlace({ path: to, query: "" });
     field.current?.focus();
@@ -100,7 +100,7 @@ export function Library({ source, path, query, onPlace, onPick, isTiled = true, 
 function Tiles({ assets, field, source, pick, more, drop }) {
   const [most, setMost] = useState(TILES);
   const grid = useRef(/** @type {HTMLElement | null} */ (null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (grid.current && field.current) return moveByArrows(grid.current, field.current);
   }, []);
   const tile = (/** @type {Asset} */ asset) => html`

@@ -1,6 +1,16 @@
 // Files on their way to the library. They go on while other views are shown.
 
-import { Button, html, IconButton, Problem, Progress, t, uploadFile, useEffect, useState } from "../../kit/kit.js";
+import {
+  Button,
+  html,
+  IconButton,
+  Problem,
+  Progress,
+  t,
+  uploadFile,
+  useLayoutEffect,
+  useState,
+} from "../../kit/kit.js";
 import { RouteError } from "../../routes.js";
 
 /**
@@ -105,7 +115,7 @@ class Uploads {
 /** @param {{uploads: Uploads}} props */
 export function UploadList({ uploads }) {
   const [, setCount] = useState(0);
-  useEffect(() => uploads.onChange(() => setCount((count) => count + 1)), [uploads]);
+  useLayoutEffect(() => uploads.onChange(() => setCount((count) => count + 1)), [uploads]);
   const line = (/** @type {Upload} */ upload) => {
     const {
       file: { name },

@@ -11,8 +11,8 @@ import {
   t,
   useCalm,
   useChanges,
-  useEffect,
   useKept,
+  useLayoutEffect,
   useLoaded,
   usePanel,
   useRef,
@@ -81,7 +81,7 @@ function useSource(panel, stored) {
     return known.current;
   }, []);
   const again = useCalm(loaded.again);
-  useEffect(() => (stored ? undefined : comfy.onGraphChange(again)), []);
+  useLayoutEffect(() => (stored ? undefined : comfy.onGraphChange(again)), []);
   return { ...loaded, again };
 }
 
