@@ -94,6 +94,8 @@ class FormOutput(Record):
     kind: str
     socket: str
     node_id: str
+    class_type: str
+    """Of its node; empty where the platform does not tell."""
     is_named: bool
 
 
@@ -180,7 +182,12 @@ def _seed_in_words(value: int) -> str:
 def _output(output: NodeOutput) -> FormOutput:
     socket = _OUTPUT_SOCKETS.get(output.kind, "STRING")
     return FormOutput(
-        name=output.name, kind=output.kind.value, socket=socket, node_id=output.node_id, is_named=output.is_named
+        name=output.name,
+        kind=output.kind.value,
+        socket=socket,
+        node_id=output.node_id,
+        class_type=output.class_type,
+        is_named=output.is_named,
     )
 
 

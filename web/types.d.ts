@@ -109,6 +109,8 @@ interface Output {
   name: string;
   /** One without a name of its own is called by the id of its node. Not known in older graphs. */
   is_named?: boolean;
+  /** Of its node. */
+  class_type?: string;
   kind: string;
   socket: string;
   mark?: Mark;

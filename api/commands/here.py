@@ -29,6 +29,8 @@ LOCK = "server.lock"
 END_SECONDS = 20
 """For everything to end by itself, before the process is ended all the same."""
 MACHINE_NAME = "ComfyUI on this computer"
+IDLE_SECONDS = 300.0
+"""Without a run until it is stopped. Its graphics card is that of whoever sits there, and to start it takes a while."""
 KEY_NAME = MACHINE_NAME
 """Of each key that is made here, after that of the first start: the oldest that there is."""
 
@@ -160,7 +162,9 @@ async def _ensure_machines(platform: Platform, comfyuis: ComfyUIs) -> None:
     new = [name for name in comfyuis if name not in known]
     for name in new:
         known[name] = f"{MACHINE_NAME} ({name})" if MACHINE_NAME in known.values() else MACHINE_NAME
-        await store.machines.add(owner, name=known[name], kind=MANAGED, slots=1, comfyui=name)
+        await store.machines.add(
+            owner, name=known[name], kind=MANAGED, slots=1, comfyui=name, idle_timeout=IDLE_SECONDS
+        )
     if new:
         await platform.fleet.refresh()
         platform.dispatcher.wake()

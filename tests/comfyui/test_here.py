@@ -80,6 +80,8 @@ async def test_it_runs_on_a_second_comfyui_and_nothing_is_left_of_it_when_comfyu
             deployment = await client.deployments.get(await deploy(client, "managed"))
             run = await client.runs.execute(deployment, {}, deadline=60)
             assert len(run.outputs) == 1
+            [machine] = [each for each in await client.machines.list() if each.type == "managed"]
+            assert machine.idle_timeout == 300  # whoever sits there tries one thing after another
         processes = processes_of(tmp_path)
         assert len(processes) >= 3, "ComfyUI, the platform, the second ComfyUI"
         await comfyui.kill()

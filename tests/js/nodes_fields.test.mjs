@@ -123,6 +123,7 @@ test("a run that has failed says why in one line", () => {
 
 test("an output without a name is called by its node, and one of an older graph by what it is called there", () => {
   assert.equal(outputLabel({ name: "picture", is_named: true }), "picture");
-  assert.equal(outputLabel({ name: "9", is_named: false }), "node 9");
+  assert.equal(outputLabel({ name: "9", is_named: false, class_type: "SaveImage" }), "SaveImage 9");
+  assert.equal(outputLabel({ name: "9", is_named: false, class_type: "" }), "node 9");
   assert.equal(outputLabel({ name: "9" }), "9");
 });

@@ -213,6 +213,7 @@ def test_outputs_have_the_socket_of_their_kind():
         saves("OfSomebodyElse"),
     )
 
+    assert [each.class_type for each in told.outputs[:2]] == ["SaveImage", "SaveVideo"]
     assert [(each.name, each.kind, each.socket, each.node_id, each.is_named) for each in told.outputs] == [
         ("picture", "image", "IMAGE", "1", True),
         ("2", "video", "VIDEO", "2", False),

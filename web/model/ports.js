@@ -30,8 +30,10 @@ export function ports(field, name) {
 }
 
 /** What an output is called: one without a name of its own by its node. @param {Output} output */
-export const outputLabel = ({ name, is_named: isNamed = true }) =>
-  isNamed ? shown(name) : t("output.of_node", { id: shown(name) });
+export function outputLabel({ name, is_named: isNamed = true, class_type: type }) {
+  if (isNamed) return shown(name);
+  return type ? `${shown(type)} ${shown(name)}` : t("output.of_node", { id: shown(name) });
+}
 
 /** A label with its mark, if it has one. @param {string} label @param {Mark} [mark] */
 export const marked = (label, mark) => (mark ? t(`node.mark_${mark}`, { label }) : label);
