@@ -172,8 +172,7 @@ class TestDeleting:
         for number in range(7):
             await owner.deploy(ECHO, name=f"user {number}")
         said = await owner.refused(409, "DELETE", f"/machine/{machine}")
-        assert "'user 0'" in said or "'user 6'" in said
-        assert said.count("'") == 10, "five of them"
+        assert "'user 6', 'user 5', 'user 4', 'user 3', 'user 2', …" in said
         assert "force=true" in said
         assert (await owner.get(f"/machine/{machine}"))["status"] == "ready"
 

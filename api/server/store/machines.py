@@ -140,15 +140,15 @@ def _put_into_pool(connection: sa.Connection, owner: Owner, pool_id: str, machin
 
 def _check_that_nobody_uses(connection: sa.Connection, machine_id: str) -> None:
     exists = deployments.c.deleted_at.is_(None)
-    using = sa.select(deployments.c.name).where(deployments.c.machine_id == machine_id, exists).limit(_NAMED + 1)
-    if users := fetch(connection, using):
+    using = sa.select(deployments.c.name).where(deployments.c.machine_id == machine_id, exists)
+    if users := fetch(connection, using.order_by(deployments.c.created_at.desc()).limit(_NAMED + 1)):
         raise Conflict(
             f"Deployments use the machine {machine_id}: {_names(users)}. Put them on another one first, or delete it "
             "with force=true, after which they take no more runs."
         )
     pools = sa.select(machines.c.name).join(pool_members, pool_members.c.pool_id == machines.c.id)
-    pools = pools.where(pool_members.c.machine_id == machine_id, _EXISTS).limit(_NAMED + 1)
-    if users := fetch(connection, pools):
+    pools = pools.where(pool_members.c.machine_id == machine_id, _EXISTS)
+    if users := fetch(connection, pools.order_by(machines.c.created_at.desc()).limit(_NAMED + 1)):
         raise Conflict(
             f"The machine {machine_id} is in pools: {_names(users)}. Delete it with force=true, which takes it out of "
             "them."
