@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,24 @@ from .commands.serve import add_serve_options
 from .errors import OutpostError
 from .settings import load_connection
 
+_UNREAD = 128 + 13
+"""As a shell tells of a program that SIGPIPE has ended."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the process's exit code."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        _write_nowhere()
+        return _UNREAD
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return asyncio.run(options.command(options))
@@ -30,6 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _write_nowhere() -> None:
+    """Whoever read what the command says has gone: Python writes what is left at its end, and would complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="outpost", description="Run ComfyUI work on remote GPUs.")
     parser.add_argument("--version", action="version", version=f"ComfyUI-Outpost {__version__}")
@@ -37,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add_serve_options(commands.add_parser("serve", help="start a platform on this computer"))
     add_key_commands(commands.add_parser("key", help="make, list and revoke the platform's API keys"))
-    add_machine_commands(commands.add_parser("machine", help="look at the machines of the connected platform"))
+    add_machine_commands(
+        commands.add_parser("machine", help="look at the machines of the connected platform, and delete them")
+    )
 
     add_connect_options(
         commands.add_parser("connect", help="save the platform and the API key that this computer uses")

@@ -83,7 +83,7 @@ async def steps(
     down = await _machines_in_trouble(client)
     for machine in down:
         reason = machine.status_reason or "it does not say why"
-        yield Step("the machines", "failed", f"the machine {machine.name!r} takes no runs: {reason}")
+        yield Step("the machines", "failed", f"the machine {machine.name!r} does not work: {reason}")
     yield Step("the end", "ok", "Everything else works." if down else "Everything works.")
 
 

@@ -45,8 +45,7 @@ if TYPE_CHECKING:
 
 MAX_QUOTED = 200
 """Characters of somebody else's text that a message may quote."""
-_MAX_LOOKED_AT = 50 * MAX_QUOTED
-"""Characters of it that are looked at: it may be megabytes."""
+_MAX_LOOKED_AT = 50 * MAX_QUOTED  # it may be megabytes
 
 
 class OutpostError(Exception):
@@ -320,11 +319,12 @@ _DATABASE_INSIDE_500 = (
 
 
 def from_response(
-    status: int, body: bytes, *, method: str, path: str, headers: Mapping[str, str] | None = None
+    status: int, body: bytes, *, method: str, path: str, headers: Mapping[str, str] | None = None, origin: str = ""
 ) -> ApiError:
     """The typed error for an answer, whichever of the platform's four shapes of error body it has.
 
-    `path` is quoted in the message, so it must carry no query string and no signature.
+    `path` is quoted in the message, so it must carry no query string and no signature. `origin`: the platform that was
+    asked, which is named where it has not found something.
     """
     data = _parsed(body)
     detail, problems = _detail(data)
@@ -333,9 +333,12 @@ def from_response(
     run_id = data.get("run_id") if is_object(data) else None
     # Words of the platform itself, and not of a proxy in front of it, of which one has to know what they answer.
     is_platforms = is_object(data) and status in _BY_STATUS
+    # A bare "Not Found" is said of a path that there is nowhere.
+    may_be_elsewhere = origin and is_platforms and status == 404 and detail != "Not Found"
+    place = f" at {origin}; another connection may have it" if may_be_elsewhere else ""
     error = _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
     return error(
-        f"{quote(detail) or 'no reason was given'} ({method} {path} answered {status})",
+        f"{quote(detail) or 'no reason was given'} ({method} {path} answered {status}{place})",
         reason=quote("; ".join(problem.in_form() for problem in problems) or detail) if is_platforms else "",
         problems=problems,
         retry_after=_seconds((headers or {}).get("retry-after")),

@@ -304,7 +304,8 @@ class Platform:
             raise _redirected(self.connection, answer)
         reason = self._redaction.of_error(await answer.excerpt())
         await stack.aclose()
-        raise from_response(answer.status, reason, method=method, path=path.partition("?")[0], headers=answer.headers)
+        asked, origin = path.partition("?")[0], self.connection.origin
+        raise from_response(answer.status, reason, method=method, path=asked, headers=answer.headers, origin=origin)
 
     def _recognise(self, answer: Answer) -> None:
         if "outpost-version" in answer.headers:

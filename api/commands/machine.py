@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import Conflict
 from ..settings import load_connection
 
 
@@ -16,6 +17,10 @@ def add_machine_commands(parser: argparse.ArgumentParser) -> None:
     logs.add_argument("id", help="as `outpost machine list` shows it")
     logs.add_argument("--all", action="store_true", help="also of its earlier processes, the oldest first")
     logs.set_defaults(command=_show_logs)
+    delete = commands.add_parser("delete", help="delete a machine that no deployment and no pool uses")
+    delete.add_argument("id", help="as `outpost machine list` shows it")
+    delete.add_argument("--force", action="store_true", help="even one that is used: what uses it takes no more runs")
+    delete.set_defaults(command=_delete)
 
 
 async def _list(options: argparse.Namespace) -> int:
@@ -38,6 +43,20 @@ async def _show_logs(options: argparse.Namespace) -> int:
     for log in reversed(logs if options.all else logs[:1]):
         state = "running" if log.is_running else "ended"
         print(f"{log.name}, started {log.started_at:%Y-%m-%d %H:%M:%S} UTC, {state}\n\n{_harmless(log.text)}")
+    return 0
+
+
+async def _delete(options: argparse.Namespace) -> int:
+    from ..client import Client
+
+    async with Client(load_connection()) as client:
+        machine = await client.machines.get(options.id)
+        try:
+            await client.machines.delete(machine.id, force=options.force)
+        except Conflict as error:
+            command = f"outpost machine delete --force {machine.id}"
+            raise Conflict(f"{error.reason} Here that is: {command}", status=error.status) from error
+    print(f"The machine {machine.id} is deleted: {machine.name}")
     return 0
 
 

@@ -29,7 +29,8 @@ class Machine(Record):
     them); classic, comfy-deploy-serverless, … on the hosted platform."""
     status: str = "ready"
     status_reason: str | None = None
-    """Why it cannot take runs at the moment, if that is so."""
+    """What is wrong with it: why it takes no runs at the moment, or why its ComfyUI could not be started the last time,
+    which the next run tries again."""
     endpoint: str | None = None
     machine_ids: list[Id] | None = None
     """Of a `pool`: the machines that its runs may go to."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from .config import Rhythm
@@ -65,7 +66,7 @@ class Fleet:
         self.on_change: Callable[[str], None] = lambda _: None
         """Called with the id of a machine that goes down or comes back."""
         self.on_state: Callable[[str], None] = lambda _: None
-        """Called then, too, and when a machine has been started or stopped."""
+        """Called then, too, and when a machine's processes have come or gone, or could not be started."""
         self._store = store
         self._kinds = kinds
         self._folders = folders
@@ -75,6 +76,9 @@ class Fleet:
         self._refreshing = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[None]] = set()
+        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._moved: set[str] = set()
+        """Machines whose processes have come or gone since they were asked."""
 
     @property
     def machines(self) -> list[HeldMachine]:
@@ -97,7 +101,7 @@ class Fleet:
                 self._hold(row)
             for held in [each for each in self.machines if each.id not in there and not each.at_work]:
                 del self._held[held.id]
-                closing = asyncio.create_task(_close(held))
+                closing = asyncio.create_task(self._let_go(held))
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
 
@@ -136,6 +140,11 @@ class Fleet:
         more = [f"and {len(troubles) - _TOLD} more"] if len(troubles) > _TOLD else []
         return Condition("error", "; ".join([*troubles[:_TOLD], *more]))
 
+    def told(self, machine_id: str) -> Condition:
+        """How a machine is for people: one whose last start has failed takes runs, and is in error all the same."""
+        condition, trouble = self.condition(machine_id), self.facts(machine_id).trouble
+        return Condition("error", trouble) if condition.is_ready and trouble else condition
+
     def facts(self, machine_id: str) -> Facts:
         """What is known of a machine, or of those of a pool together."""
         known = [_facts(each) for each in self.of(machine_id)]
@@ -161,9 +170,29 @@ class Fleet:
             log.warning("machine %s (%s) could not be started: %s", held.id, held.name, error.failure.message)
         await self._look(held)
 
+    def _note_processes(self, machine_id: str) -> None:
+        """A machine's processes have changed: it is asked at once, and not only when its turn comes."""
+        held, looking = self._held.get(machine_id), self._looking.get(machine_id)
+        if held is None:
+            return  # it is being closed
+        self._moved.add(machine_id)
+        if looking is None or looking.done():
+            self._looking[machine_id] = asyncio.create_task(self._look_while_it_moves(held))
+
+    async def _look_while_it_moves(self, held: HeldMachine) -> None:
+        while held.id in self._moved:
+            self._moved.discard(held.id)
+            await self._look(held)
+
     async def _look(self, held: HeldMachine) -> None:
         await held.watch.ask()
         self.on_state(held.id)
+
+    async def _let_go(self, held: HeldMachine) -> None:
+        if looking := self._looking.pop(held.id, None):
+            await end_tasks([looking])
+        self._moved.discard(held.id)
+        await _close(held)
 
     def note_loss(self, machine_id: str) -> None:
         """A machine has gone away in the middle of a run: it takes no other until it answers again."""
@@ -173,10 +202,9 @@ class Fleet:
 
     async def close(self) -> None:
         """Close every machine. No run is at work any more."""
-        await end_tasks(self._starting)
-        closing = [_close(each) for each in self.machines]
-        self._held = {}
-        await asyncio.gather(*closing, *self._closing)
+        machines, self._held = self.machines, {}
+        await end_tasks([*self._starting, *self._looking.values()])
+        await asyncio.gather(*(_close(each) for each in machines), *self._closing)
 
     def _hold(self, row: Row) -> HeldMachine | None:
         """The machine of a row, made when there is none yet; None when this server knows no such type."""
@@ -196,7 +224,9 @@ class Fleet:
     def _note_change(self, machine_id: str) -> None:
         if held := self._held.get(machine_id):
             condition = held.watch.condition
-            how = "is ready" if condition.is_ready else f"takes no runs: {condition.reason}"
+            is_asleep = condition.is_ready and _facts(held).processes == 0
+            ready = "takes runs, and no ComfyUI of it is started yet" if is_asleep else "is ready"
+            how = ready if condition.is_ready else f"takes no runs: {condition.reason}"
             log.info("machine %s (%s) %s", held.id, held.name, how)
         self.on_change(machine_id)
         self.on_state(machine_id)
@@ -207,10 +237,12 @@ class Fleet:
             type=row["type"],
             endpoint=row["endpoint"],
             auth_token=row["auth_token"],
+            comfyui=row["comfyui"],
             folder=self._folders.get(row["comfyui"] or ""),
             idle_timeout=60.0 if row["idle_timeout"] is None else row["idle_timeout"],
             keep_warm=row["keep_warm"],
             concurrency_limit=row["concurrency_limit"],
+            on_change=partial(self._note_processes, row["id"]),
         )
 
 

@@ -53,7 +53,7 @@ class _Loader:
 
 _IMAGE = _Loader("LoadImage", "image")
 _VIDEO = _Loader("LoadVideo", "file")
-_LOADERS: dict[str, _Loader] = {
+LOADERS: dict[str, _Loader] = {
     f"{PREFIX}Image": _IMAGE,
     f"{PREFIX}ImageAlpha": _IMAGE,
     f"{PREFIX}ImageBatch": _IMAGE,
@@ -93,7 +93,7 @@ class Draft:
 def classes_of(graph: Graph) -> set[str]:
     """The node classes that `info` has to tell of: those of the graph, and those that may stand in for them."""
     found = {class_of(node) for node in graph.values()}
-    loaders = {_LOADERS[name].node_class for name in found if name in _LOADERS}
+    loaders = {LOADERS[name].node_class for name in found if name in LOADERS}
     extra = {_VIDEO.node_class: _VIDEO_PARTS, _IMAGE.node_class: _JOIN}
     stand_ins = {_OUTPUT_NODES[name][0] for name in found if name in _OUTPUT_NODES}
     alpha = {_ADD_ALPHA} if f"{PREFIX}ImageAlpha" in found else set[str]()
@@ -175,7 +175,7 @@ class Compiler:
         if not node_class.startswith(PREFIX):
             return False
         takes_file = takes_upload(self.info, node_class, _value_field(node_class))
-        return node_class not in self.info or (node_class in _LOADERS and not takes_file)
+        return node_class not in self.info or (node_class in LOADERS and not takes_file)
 
     def _stock(self, node_id: str, node: dict[str, Any], own: Graph) -> dict[str, Any]:
         fields = fields_of(node)
@@ -235,12 +235,12 @@ class Compiler:
         """Replace an External node; gives what to connect to in place of each of its outputs."""
         node = own[node_id]
         node_class, value = class_of(node), self._value(node_id, node, own)
-        if node_class not in _LOADERS or is_link(value):
+        if node_class not in LOADERS or is_link(value):
             return lambda index: value
         if input_kind(node_class) is InputKind.IMAGE_BATCH:
             self._load_batch(node_id, node, value)
             return lambda index: [node_id, index]
-        loader = _LOADERS[node_class]
+        loader = LOADERS[node_class]
         name = self._uploaded(value) if _is_url(value) else value
         if loader is _VIDEO:
             source = self._add(f"{node_id}-file", node_id, _node(loader.node_class, **{loader.input_name: name}))
@@ -263,7 +263,7 @@ class Compiler:
         if value in (None, "") and external and external.is_required:
             raise _cannot(node_id, node, f"The input {fields.get('input_id')!r} is missing and has no default")
         kind = input_kind(node_class)
-        if kind is InputKind.FILE and node_class not in _LOADERS and _is_url(value):
+        if kind is InputKind.FILE and node_class not in LOADERS and _is_url(value):
             return self._uploaded(str(value))
         if kind is InputKind.TEXT and _is_model(node_class) and _is_url(value):
             raise _cannot(node_id, node, "A stock ComfyUI downloads no models: give the name of a file that it has")

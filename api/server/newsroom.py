@@ -227,9 +227,9 @@ class Newsroom:
                 tail.show_place(run)
         for machine_id in followed:
             if tail := self._tails.get(owners[machine_id]):
-                how, facts = self._fleet.condition(machine_id), self._fleet.facts(machine_id)
-                reason, queue = how.reason or facts.trouble, counted[machine_id].waiting
-                tail.show_machine(MachineChanged(machine_id, how.status, reason, queue, facts.processes))
+                how, processes = self._fleet.told(machine_id), self._fleet.facts(machine_id).processes
+                queue = counted[machine_id].waiting
+                tail.show_machine(MachineChanged(machine_id, how.status, how.reason, queue, processes))
 
     async def _survive(self, step: Awaitable[None]) -> None:
         """Outlive whatever goes wrong in one step, such as a database that is away for a moment.

@@ -37,7 +37,7 @@ async def test_the_machines_are_listed_with_how_they_are(patient: Terminal, plat
     assert builtin.split()[:2] == [platform.owner.machine_id, "builtin"]
     assert broken.split()[:3] == [machine_id, "managed", "error"]
     assert "on demand" in broken
-    assert "named no such ComfyUI" in broken
+    assert broken.endswith("named no such ComfyUI: start the server with --comfyui-folder gone=PATH")
 
 
 async def test_the_newest_log_is_shown_or_all_and_nothing_in_it_steers_the_terminal(patient: Terminal, platform: Any):
@@ -55,7 +55,7 @@ async def test_the_newest_log_is_shown_or_all_and_nothing_in_it_steers_the_termi
     assert (newest.code, newest.err) == (0, "")
     assert newest.lines[0].startswith(f"{machine_id}-")
     assert newest.lines[0].endswith(" UTC, ended")
-    assert newest.lines[2:] == ["[2J]0;titlethe second", " 10%", " 20%", "\tdone", ""]
+    assert newest.lines[2:] == ["the second", " 10%", " 20%", "\tdone", ""]
     assert "\x1b" not in newest.out
     assert every.out.index("the first process") < every.out.index("the second")
     assert str(folder) not in every.out
@@ -75,3 +75,35 @@ async def test_a_machine_that_there_is_not_is_one_sentence(patient: Terminal, ma
     assert said.code == 1
     assert says in said.err
     assert len(said.err.splitlines()) == 1
+
+
+async def test_a_machine_is_deleted_and_named_once_more(patient: Terminal, platform: Any):
+    machine_id = await managed(platform)
+
+    said = await patient.run("machine", "delete", machine_id)
+
+    assert (said.code, said.err) == (0, "")
+    assert said.lines == [f"The machine {machine_id} is deleted: on demand"]
+    assert machine_id not in (await patient.run("machine", "list")).out
+
+
+async def test_a_machine_that_is_used_is_deleted_only_by_force(patient: Terminal, platform: Any):
+    used = platform.owner.machine_id
+
+    refused = await patient.run("machine", "delete", used)
+    assert (refused.code, refused.out) == (1, "")
+    assert "Deployments use the machine" in refused.err
+    assert "outpost machine delete --force" in refused.err
+    assert len(refused.err.splitlines()) == 1
+    assert used in (await patient.run("machine", "list")).out
+
+    forced = await patient.run("machine", "delete", used, "--force")
+    assert (forced.code, forced.err) == (0, "")
+    assert used not in (await patient.run("machine", "list")).out
+
+
+async def test_a_machine_that_there_is_not_cannot_be_deleted(patient: Terminal, site: Any):
+    said = await patient.run("machine", "delete", UNKNOWN)
+    assert (said.code, said.out) == (1, "")
+    assert f"There is no machine {UNKNOWN}" in said.err
+    assert site.url in said.err

@@ -62,11 +62,12 @@ async def make(folder: Path, tmp_path: Path) -> AsyncIterator[Make]:
         retry_seconds: float = 0.01,
         look_seconds: float = 0.1,
         environment: dict[str, str] | None = None,
+        python: Path | None = Path(sys.executable),
         **settings: Any,
     ) -> ManagedMachine:
         machine = ManagedMachine(
             MachineSettings(**{"id": "m", "type": "managed", "folder": folder, **settings}),
-            python=Path(sys.executable),
+            python=python,
             log_folder=tmp_path / "logs",
             arguments=["--cpu"],
             work_folder=tmp_path / "machines",

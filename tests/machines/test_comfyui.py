@@ -130,7 +130,7 @@ async def test_a_file_that_is_deleted_while_it_is_uploaded_fails_the_run_with_it
 
     trial = Trial(INVERT, {"image": IMAGE_URL}, Deleted({IMAGE_URL: b"pixels"}))
     failure = (await trial.failure_on(machine)).failure
-    assert failure.message == "A file of the run cannot be read: There is no such object: it was deleted"
+    assert failure.message == "image: There is no such object: it was deleted"
     assert comfyui.uploads == {}
 
 
@@ -142,13 +142,30 @@ async def test_a_data_url_is_uploaded_as_its_bytes(comfyui: FakeComfyUI, machine
     assert name.endswith(".png")
 
 
-@pytest.mark.parametrize("file", ["data:image/png;base64,?", "https://elsewhere.example/a.png"])
-async def test_a_file_that_cannot_be_read_fails_the_run_before_it_is_sent(
-    comfyui: FakeComfyUI, machine: ComfyUIMachine, file: str
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("data:image/png;base64,?", "image: the data: URL is not valid base64"),
+        ("https://elsewhere.example/a.png", "image: There is no such object: it was deleted"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_fails_the_run_before_it_is_sent_and_names_its_input(
+    comfyui: FakeComfyUI, machine: ComfyUIMachine, file: str, reason: str
 ):
     error = await Trial(INVERT, {"image": file}).failure_on(machine)
-    assert "cannot be read" in error.failure.message
+    assert error.failure.message == reason
     assert comfyui.submitted == []
+
+
+async def test_a_default_that_cannot_be_read_is_named_by_its_input_and_what_is_fixed_in_the_graph_by_none(
+    comfyui: FakeComfyUI, machine: ComfyUIMachine
+):
+    file = "https://elsewhere.example/a.png"
+    default = {**INVERT, "1": external("Image", "photo", default_value_url=file)}
+    fixed = {**INVERT, "1": node("LoadImage", image=file)}
+    reason = "There is no such object: it was deleted"
+    assert (await Trial(default).failure_on(machine)).failure.message == f"photo: {reason}"
+    assert (await Trial(fixed).failure_on(machine)).failure.message == f"A file of the run cannot be read: {reason}"
 
 
 async def test_every_file_and_text_that_a_node_reports_comes_back_but_previews(

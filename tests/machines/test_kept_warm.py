@@ -150,6 +150,39 @@ async def test_one_that_cannot_be_started_says_why_and_is_tried_again(
     await machine.health()
 
 
+async def test_what_keeps_it_from_being_warm_is_logged_once_for_each_reason(
+    make: Make, folder: Path, caplog: pytest.LogCaptureFixture
+):
+    def said() -> list[str]:
+        return [each.getMessage() for each in caplog.records if "could not be started" in each.getMessage()]
+
+    def failing(reason: str) -> str:
+        return f"import os, sys; sys.exit(f'RuntimeError: {reason} (process {{os.getpid()}})')"
+
+    (folder / "main.py").write_text(failing("no driver"))
+    machine = make(keep_warm=True)
+    await until(lambda: len(machine.log_files()) > 3)
+    (folder / "main.py").write_text(failing("no memory"))
+    seen = len(machine.log_files())
+    await until(lambda: len(machine.log_files()) > seen + 3)
+
+    first, second = said()
+    assert "no driver" in first
+    assert "no memory" in second
+
+
+async def test_one_that_the_operator_has_not_named_is_told_once_and_how_to_name_it(
+    make: Make, caplog: pytest.LogCaptureFixture
+):
+    told: list[int] = []
+    machine = make(keep_warm=True, folder=None, comfyui="my gpu", on_change=lambda: told.append(1))
+    await until(lambda: len(told) > 3)
+    reason = await failure_of(machine)
+    assert reason.endswith("start the server with --comfyui-folder 'my gpu=PATH'")
+    [said] = [each.getMessage() for each in caplog.records]
+    assert said.endswith(reason)
+
+
 async def test_it_is_not_tried_again_at_once(make: Make, folder: Path):
     (folder / "main.py").write_text(FAILING)
     machine = make(keep_warm=True, retry_seconds=30)
@@ -224,6 +257,15 @@ async def test_logs_tell_what_each_process_has_printed_the_newest_first(make: Ma
     assert "Starting the small ComfyUI" in newest.text
     assert {newest.name, oldest.name} == {path.name for path in machine.log_files()}
     assert str(tmp_path) not in newest.name + oldest.name
+
+
+def test_colours_and_whatever_else_is_for_a_terminal_are_not_in_a_log_that_is_read(tmp_path: Path):
+    printed = (
+        "\x1b[32mready\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x07 \x1b[2K\x1b(B50%\x1b[1;31m|\x1b[m\n[32] stays"
+    )
+    (tmp_path / "m-20260101-000000-000000-abcd.log").write_text(printed)
+    [log] = ProcessLogs(tmp_path, "m").read(limit_bytes=1000, running=())
+    assert log.text == "ready link 50%|\n[32] stays"
 
 
 async def test_the_log_of_a_process_that_is_on_its_way_up_can_be_read(make: Make):

@@ -17,11 +17,12 @@ import psutil
 import pytest
 from comfyui_outpost.api.events import ExecutionStarted, LiveStatus, Phase
 from comfyui_outpost.api.server.machines import MachineError, MachineSettings, guard, process
-from comfyui_outpost.api.server.machines.managed import ManagedMachine, find_python
+from comfyui_outpost.api.server.machines.interpreter import find_python
+from comfyui_outpost.api.server.machines.managed import ManagedMachine
 from comfyui_outpost.api.server.machines.process import Command, Devices, find_devices
 
 from .conftest import Make
-from .jobs import Trial, node
+from .jobs import IMAGE_URL, Trial, external, node
 
 FACTS = {"9": node("PreviewAny", source="facts")}
 
@@ -215,6 +216,44 @@ async def test_a_process_that_cannot_start_fails_the_run_with_its_reason_and_no_
     assert "ImportError: no module named 'torch' in 'main.py'" in failure.message
     assert "somebody" not in failure.message
     assert str(tmp_path) not in failure.message
+
+
+async def test_a_process_that_cannot_start_says_with_which_python_and_the_log_alone_where_that_is(
+    make: Make, folder: Path, caplog: pytest.LogCaptureFixture
+):
+    failing = {"FAKE_START": "fail"}
+    named = (await Trial(FACTS).failure_on(make(environment=failing))).failure.message
+    own = (await Trial(FACTS).failure_on(make(environment=failing, python=None))).failure.message
+    venv = folder / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to(sys.executable)
+    found = (await Trial(FACTS).failure_on(make(environment=failing, python=None))).failure.message
+
+    assert "with the Python that --comfyui-python names." in named
+    assert "with the server's own Python (outpost serve --comfyui-python PATH names another)." in own
+    assert "with the Python in its folder (outpost serve --comfyui-python PATH names another)." in found
+    assert sys.executable in caplog.text
+    assert str(venv) in caplog.text
+    assert not any(path in told for told in (named, own, found) for path in (sys.executable, str(folder)))
+
+
+async def test_a_file_that_cannot_be_had_fails_the_run_before_anything_is_started_for_it(make: Make):
+    machine = make()
+    photos = {"1": external("ImageBatch", "photos"), "2": node("SaveImage", images=["1", 0])}
+    trial = Trial(photos, {"photos": json.dumps([IMAGE_URL, "https://example.com/x.png"])}, {IMAGE_URL: b"pixels"})
+
+    failure = (await trial.failure_on(machine)).failure
+
+    assert failure.message == "photos: There is no such object: it was deleted"
+    assert machine.log_files() == []
+    assert "Starting ComfyUI" not in [event.text for event in trial.of(LiveStatus)]
+
+
+async def test_a_file_that_the_comfyui_may_fetch_itself_is_left_to_it(make: Make):
+    graph = {"1": external("File", "archive"), **FACTS, "2": node("PreviewAny", source=["1", 0])}
+    machine = make()
+    await Trial(graph, {"archive": "https://only-there.example/x.zip"}).failure_on(machine)
+    assert len(machine.log_files()) == 1
 
 
 async def test_a_process_that_does_not_come_up_is_killed_and_said_so(make: Make):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from comfyui_outpost.api.server.machines import MachineError, MachineLost, MachineSettings
 from comfyui_outpost.api.server.machines.comfyui import ComfyUIMachine
 from comfyui_outpost.api.server.machines.slots import Slots
+from comfyui_outpost.tests.fakes import comfyui_main
 from comfyui_outpost.tests.fakes.comfyui import FakeComfyUI, serve
 
 from .conftest import HASTE, Make
@@ -52,6 +57,57 @@ async def test_a_start_that_fails_says_why_and_is_told_until_one_succeeds(make: 
     assert "no module named 'torch'" in told.trouble
     await machine.stop(force=False)
     assert (await machine.health()).trouble is None
+
+
+async def test_a_run_whose_start_fails_leaves_its_reason_with_the_machine_which_takes_the_next_one(
+    make: Make, folder: Path
+):
+    (folder / "main.py").write_text("import sys; sys.exit('ImportError: no torchsde')")
+    machine = make()
+    await Trial(FACTS).failure_on(machine)
+    assert "no torchsde" in ((await machine.health()).trouble or "")
+
+    shutil.copy(comfyui_main.__file__, folder / "main.py")
+    await facts(machine)
+    await machine.stop(force=False)
+    assert (await machine.health()).trouble is None, "a start has succeeded"
+
+
+async def test_it_tells_when_a_process_has_come_or_gone_and_when_none_could_be_started(make: Make, folder: Path):
+    told: list[int | None] = []
+    machine = make(idle_timeout=600, on_change=lambda: told.append(len(children_of_this_process())))
+
+    first = await facts(machine)
+    assert told == [1]
+    os.kill(first["pid"], signal.SIGKILL)
+    await until(lambda: told == [1, 0])
+    await machine.start()
+    assert told == [1, 0, 1]
+    await machine.stop(force=False)
+    await until(lambda: told == [1, 0, 1, 0])
+
+    (folder / "main.py").write_text("import sys; sys.exit(1)")
+    await Trial(FACTS).failure_on(machine)
+    assert len(told) == 5
+
+
+async def test_one_that_was_idle_for_long_tells_that_it_has_gone(make: Make):
+    told: list[int] = []
+    machine = make(idle_timeout=0.05, on_change=lambda: told.append(machine.process_count))
+    await machine.start()
+    await until(lambda: len(told) == 2)
+    assert (await machine.health()).processes == 0
+
+
+async def test_to_stop_it_during_its_start_is_no_failure(make: Make, caplog: pytest.LogCaptureFixture):
+    machine = make(environment={"FAKE_START": "hang"})
+    run = Trial(FACTS).start_on(machine)
+    await until(lambda: bool(children_of_this_process()))
+    await machine.stop(force=True)
+    with pytest.raises(MachineError):
+        await run
+    assert (await machine.health()).trouble is None
+    assert not caplog.records
 
 
 async def test_to_stop_it_ends_what_is_idle_at_once_and_what_is_at_work_afterwards(make: Make):

@@ -74,6 +74,24 @@ def test_each_status_has_its_class_and_keeps_its_number(status, kind):
     assert error.status == status
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "is_named"),
+    [
+        (404, b'{"detail": "There is no deployment x"}', True),
+        (500, b'{"detail": "Internal server error: 404: Machine not found"}', True),
+        (404, b'{"detail": "Not Found"}', False),
+        (404, b"<html>no such page</html>", False),
+        (409, b'{"detail": "It is used"}', False),
+    ],
+)
+def test_where_something_is_not_found_the_platform_is_named_that_was_asked(status, body, is_named):
+    error = from_response(status, body, method="GET", path="/x", origin="http://gpu:8190")
+
+    assert ("answered 404 at http://gpu:8190; another connection may have it)" in str(error)) == is_named
+    assert ("gpu" in str(error)) == is_named
+    assert "gpu" not in error.reason
+
+
 def test_a_404_inside_of_a_500_is_a_404():
     error = read(500, b'{"detail": "Internal server error: 404: Machine not found"}')
 

@@ -16,6 +16,10 @@ from ...models import Failure, Graph, Lack, MachineLog
 from .facts import Facts
 
 
+def _tell_nobody() -> None:
+    """For machines whose processes nobody watches."""
+
+
 @dataclass(frozen=True)
 class MachineSettings:
     """What the operator or the owner has set for one machine."""
@@ -27,13 +31,17 @@ class MachineSettings:
     """Where the ComfyUI of a `comfyui` machine answers; may have a path."""
     auth_token: str | None = field(default=None, repr=False)
     """For a `comfyui` machine: a bearer token, or `user:password`."""
+    comfyui: str | None = None
+    """The name of a `managed` ComfyUI."""
     folder: Path | None = None
-    """The folder of a `managed` ComfyUI, which is one that the operator has named."""
+    """Its folder; None where the operator has named none for it."""
     idle_timeout: float = 60.0
     """Seconds without a run after which a `managed` process is stopped."""
     keep_warm: bool = False
     """Whether a `managed` machine keeps one process that has been started, however long it is idle."""
     concurrency_limit: int = 1
+    on_change: Callable[[], None] = field(default=_tell_nobody, repr=False, compare=False)
+    """To be called when a process has come or gone, or could not be started."""
 
 
 class MachineError(Exception):

@@ -6,14 +6,21 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import json
 import mimetypes
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from itertools import chain
 from pathlib import PurePosixPath
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from ...errors import OutpostError
+from ...errors import OutpostError, quote
+from ...inputs import PREFIX
 from ...models import Failure
+from ...shapes import is_array
+from ..aside import aside
+from ..graph import LOADERS, class_of, classes_of, draft_graph, fields_of
 from . import Job, MachineError, MachineLost, OutputBytes
 from .comfyui_messages import Narrator, NodeOutput, RemoteFile
 from .comfyui_wire import UPLOAD_FOLDER, Unreachable, Wire
@@ -30,6 +37,7 @@ MAX_TEXT_BYTES = 16 * 1024 * 1024
 NAME_CHARACTERS = 32
 """Of a file's SHA-256, in its name on the ComfyUI."""
 _CHANGED = "A file of the run has changed while it was sent to the machine: start the run again"
+_NO_BASE64 = "the data: URL is not valid base64"
 _TYPES = {
     ".exr": "image/x-exr",
     ".flac": "audio/flac",
@@ -44,6 +52,7 @@ _TYPES = {
     ".webp": "image/webp",
 }
 """Content types that computers do not know, or call by different names."""
+T = TypeVar("T")
 
 
 class Uploads:
@@ -56,13 +65,7 @@ class Uploads:
 
     async def upload(self, urls: Sequence[str], job: Job) -> dict[str, str]:
         """The name on the ComfyUI of the file behind each URL."""
-        tasks = [asyncio.ensure_future(self._upload(url, job)) for url in urls]
-        try:
-            names = await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        names = await _all(self._upload(url, job) for url in urls)
         return dict(zip(urls, names, strict=True))
 
     async def _upload(self, url: str, job: Job) -> str:
@@ -92,6 +95,42 @@ class Uploads:
             raise
         finally:
             await _close(chunks)
+
+
+async def check_files(job: Job) -> None:
+    """Read the beginning of every file that is certain to be sent, or raise MachineError.
+
+    For a ComfyUI that is not there yet: it need not be started for a run that cannot be executed.
+    """
+    urls = await aside(lambda: _files_to_send(job), job.workflow_api, job.inputs)
+    slots = asyncio.Semaphore(UPLOADS_AT_ONCE)
+
+    async def check(url: str) -> None:
+        async with slots, aclosing(_read(url, job)) as chunks:
+            await anext(chunks, None)
+
+    await _all(check(url) for url in urls)
+
+
+def _files_to_send(job: Job) -> list[str]:
+    """The files that any ComfyUI is sent. One that has an External node of another kind may fetch its file itself."""
+    graph = job.workflow_api
+    may_be_there = {name: dict[str, Any]() for name in classes_of(graph) - LOADERS.keys() if name.startswith(PREFIX)}
+    try:
+        return draft_graph(graph, job.inputs, may_be_there).files
+    except MachineError:
+        return []  # the ComfyUI may know a way
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of work that is done at once. When one fails, the others are stopped."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _SecondReading:
@@ -151,7 +190,29 @@ async def _read(url: str, job: Job) -> AsyncGenerator[bytes, None]:
             async for chunk in chunks:
                 yield chunk
     except (OutpostError, binascii.Error) as error:
-        raise MachineError(Failure(message=f"A file of the run cannot be read: {error}")) from error
+        named, reason = _input_with(url, job), error if isinstance(error, OutpostError) else _NO_BASE64
+        whose = quote(named) if named else "A file of the run cannot be read"
+        raise MachineError(Failure(message=f"{whose}: {reason}")) from error
+
+
+def _input_with(url: str, job: Job) -> str | None:
+    """The id of the input that a URL comes from; None for one that is fixed in the graph."""
+    given = (name for name, value in job.inputs.items() if _names(value, url))
+    defaults = (
+        fields_of(node).get("input_id")
+        for node in job.workflow_api.values()
+        if class_of(node).startswith(PREFIX) and any(_names(value, url) for value in fields_of(node).values())
+    )
+    found = next(chain(given, defaults), None)
+    return found if isinstance(found, str) and found else None
+
+
+def _names(value: Any, url: str) -> bool:
+    """Whether a value is a URL, or a batch with it, which may be a text of JSON."""
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    return url in value if is_array(value) else value == url
 
 
 def _suffix(url: str) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
-import sys
-from collections.abc import Mapping, Sequence
+import re
+import shlex
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +21,17 @@ from ...events import LiveStatus, Phase, RunEvent
 from ...models import Failure, Graph, Lack, MachineLog
 from . import Emit, Job, MachineError, MachineSettings
 from .comfyui import ComfyUIMachine, Patience
+from .comfyui_files import check_files
 from .comfyui_nodes import KnownNodes
 from .crew import Crew, Worker
 from .environment import without_secrets
 from .facts import Facts
+from .interpreter import choose_python
 from .process import PORT_TRIES, ComfyUIProcess, Command, Devices, find_devices, start
 from .process_logs import ProcessLogs
 from .slots import Slots
 from .whole import to_its_end
+from .work_folder import WorkFolder
 
 log = logging.getLogger("outpost.machines")
 
@@ -42,22 +45,14 @@ RETRY_SECONDS = 1
 """Before a process that is kept warm is started again; after every further failure twice as long as before."""
 LONGEST_RETRY_SECONDS = 60
 _STARTING = "Starting ComfyUI"
-_OUTPUT, _TEMP = "output", "temp"
-_ENVIRONMENTS = (".venv", "venv", "env")
-_IN_ENVIRONMENT = Path("Scripts", "python.exe") if os.name == "nt" else Path("bin", "python")
-
-
-def find_python(folder: Path) -> Path:
-    """The interpreter of a ComfyUI: of the environment in its folder, of the portable Windows build, else this one."""
-    found = [folder / name / _IN_ENVIRONMENT for name in _ENVIRONMENTS]
-    found.append(folder.parent / "python_embeded" / "python.exe")
-    return next((python for python in found if python.is_file()), Path(sys.executable))
+_NUMBERS = re.compile(r"\d+")
+"""Of processes, ports and times, which are other ones at each start."""
 
 
 class ManagedMachine:
     """Executes runs on processes of the ComfyUI in `settings.folder`. One that is kept warm is started at once.
 
-    `python` is its interpreter, found by `find_python` when None; `arguments` are added to ComfyUI's command line.
+    `python` is its interpreter, looked for when None; `arguments` are added to ComfyUI's command line.
     What the processes write is kept in a folder of this machine's in `work_folder`, and out of reach for the runs of
     other machines; in the ComfyUI's own folders when None. `environment` are all of their variables; when None those
     of this process that are no secrets.
@@ -81,7 +76,7 @@ class ManagedMachine:
         self._python = python
         self._logs = ProcessLogs(log_folder, settings.id)
         self._arguments = tuple(arguments)
-        self._work_folder = work_folder.absolute() / settings.id if work_folder else None
+        self._work_folder = WorkFolder(work_folder.absolute() / settings.id if work_folder else None)
         self._environment = without_secrets(os.environ) if environment is None else dict(environment)
         self._patience = patience
         self._start_seconds = start_seconds
@@ -93,8 +88,9 @@ class ManagedMachine:
         self._devices: Devices | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
-        self._warm_failure: Failure | None = None
-        self._start_failure: Failure | None = None
+        self._failure: Failure | None = None
+        """Why there is no process, after a start that has failed and until one succeeds."""
+        self._logged = ""
         self._is_warming_up = False
         self._is_wanted = asyncio.Event()
         """Cleared while it is stopped: then nothing is kept warm until a run comes, or it is started."""
@@ -111,6 +107,7 @@ class ManagedMachine:
         async with self._slots:
             worker = await self._idle_worker()
             if worker is None:
+                await check_files(job)
                 emit(LiveStatus(job.run_id, _STARTING, 0.0))
                 worker = await self._new_worker(emit)
             emit(Phase("comfyui_ready"))
@@ -122,13 +119,14 @@ class ManagedMachine:
     async def health(self) -> Facts:
         """Return when there is a ComfyUI to start, else raise MachineError with the reason.
 
-        For a machine that is kept warm that may be why its process could not be started the last time.
+        For a machine that is kept warm that may be why its process could not be started the last time: it is tried
+        again by itself, and runs wait for that. Any other is started by the next run, and only tells of it.
         """
         self._command()
-        if self._warm_failure and not self._crew.all:
-            raise MachineError(self._warm_failure)
-        trouble = None if self._crew.all or not self._start_failure else self._start_failure.message
-        return replace(await self._crew.facts(), trouble=trouble)
+        failure = None if self._crew.all else self._failure
+        if failure and self._warming:
+            raise MachineError(failure)
+        return replace(await self._crew.facts(), trouble=failure.message if failure else None)
 
     def adopt(self, settings: MachineSettings) -> None:
         """Work by other settings from now on: how many processes, and how long they stay."""
@@ -136,7 +134,6 @@ class ManagedMachine:
         self._slots.resize(settings.concurrency_limit)
         if settings.keep_warm != (self._warming is not None):
             self._give_up(self._warming)
-            self._warm_failure = None
             self._warming = asyncio.ensure_future(self._keep_warm()) if settings.keep_warm else None
         for worker in self._crew.idle:
             self._retire_later(worker)
@@ -146,19 +143,14 @@ class ManagedMachine:
         self._is_wanted.set()
         for worker in self._crew.all:
             worker.is_leaving = False
-        try:
-            await self._asked_worker()
-        except MachineError as error:
-            self._start_failure = error.failure
-            raise
-        self._start_failure = None
+        await self._asked_worker()
 
     async def stop(self, *, force: bool) -> None:
         """Stop the processes: those that are at work when they have done it, or, with `force`, at once."""
         self._is_wanted.clear()
         self._give_up(self._warming, self._asking)
         self._warming = asyncio.ensure_future(self._keep_warm()) if self._settings.keep_warm else None
-        self._warm_failure = self._start_failure = self._asking = None
+        self._failure = self._asking = None
         idle, busy = list(self._crew.idle), [each for each in self._crew.all if each not in self._crew.idle]
         for worker in busy:
             worker.is_leaving = True
@@ -197,8 +189,7 @@ class ManagedMachine:
             await asyncio.wait(self._given_up)
         starting = (process.stop() for process in list(self._crew.starting))
         await asyncio.gather(*starting, *(self._dismiss(worker) for worker in list(self._crew.all)), *self._tasks)
-        if self._work_folder:
-            await asyncio.to_thread(shutil.rmtree, self._work_folder / _TEMP, ignore_errors=True)
+        await asyncio.to_thread(self._work_folder.remove_temporary)
 
     @property
     def process_count(self) -> int:
@@ -212,13 +203,14 @@ class ManagedMachine:
     def _command(self) -> Command:
         folder = self._settings.folder
         if folder is None:
-            raise _error("The operator of this server has named no such ComfyUI: start the server with its folder")
+            option = "--comfyui-folder " + shlex.quote(f"{self._settings.comfyui or 'NAME'}=PATH")
+            raise _error(f"The operator of this server has named no such ComfyUI: start the server with {option}")
         if not (folder / "main.py").is_file():
             raise _error("The folder of the managed ComfyUI has no main.py: is it the right one?")
-        python = self._python or find_python(folder)
-        if not python.is_file():
-            raise _error("The Python of the managed ComfyUI does not exist")
-        return Command(python.absolute(), folder.absolute(), self._arguments, self._environment)
+        python = choose_python(self._python, folder)
+        if not python.path.is_file():
+            raise _error(f"ComfyUI is started with {python.name}, which does not exist")
+        return Command(python.path.absolute(), folder.absolute(), self._arguments, self._environment, python.name)
 
     async def _idle_worker(self) -> Worker | None:
         while self._crew.idle:
@@ -243,13 +235,35 @@ class ManagedMachine:
         self._crew.taken.add(number)
         try:
             process = await self._start(number, emit)
-        except BaseException:
+        except BaseException as error:
             self._crew.taken.discard(number)
+            self._note_failure(error)
             raise
+        self._failure, self._logged = None, ""
         settings = replace(self._settings, endpoint=process.url, auth_token=None)
         worker = Worker(number, process, ComfyUIMachine(settings, patience=self._patience, nodes=self._nodes))
         self._crew.all.add(worker)
+        self._settings.on_change()
+        self._begin(self._tell_of_its_end(worker))
         return worker
+
+    def _note_failure(self, error: BaseException) -> None:
+        """A start has failed. Each reason is logged once, however often it is tried again."""
+        was_meant = self._is_closed or not self._is_wanted.is_set()
+        if was_meant or not isinstance(error, MachineError | OSError):
+            return
+        self._failure = error.failure if isinstance(error, MachineError) else _UNWRITABLE
+        reason = _NUMBERS.sub("", self._failure.message)
+        if reason != self._logged:
+            folder = self._settings.folder
+            python = f" with {choose_python(self._python, folder).path}" if folder else ""
+            log.warning("machine %s could not be started%s: %s", self._settings.id, python, self._failure)
+        self._logged = reason
+        self._settings.on_change()
+
+    async def _tell_of_its_end(self, worker: Worker) -> None:
+        await worker.process.wait()
+        self._settings.on_change()
 
     async def _start(self, number: int, emit: Emit) -> ComfyUIProcess:
         """A process that answers. Another one is tried when somebody was faster with its port."""
@@ -257,7 +271,7 @@ class ManagedMachine:
         self._devices = self._devices or await find_devices(command)
         variables = self._devices.environment(number, command.environment)
         command = replace(command, environment={**command.environment, **variables})
-        options = [*self._devices.options, *self._folder_options(number)]
+        options = [*self._devices.options, *self._work_folder.options(number)]
         for remaining in reversed(range(PORT_TRIES)):
             process = await start(command, options=options, log=self._logs.new())
             self._crew.starting.add(process)
@@ -276,16 +290,6 @@ class ManagedMachine:
             log.info("machine %s has started a ComfyUI", self._settings.id)
             return process
         raise AssertionError("the last try returns or raises")
-
-    def _folder_options(self, number: int) -> list[str]:
-        """Folders for process `number` alone: ComfyUI empties the one for what is temporary when it starts."""
-        if self._work_folder is None:
-            return []
-        self._work_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        output, temp = (self._work_folder / name / str(number) for name in (_OUTPUT, _TEMP))
-        for folder in (output, temp):
-            folder.mkdir(parents=True, exist_ok=True)
-        return ["--output-directory", str(output), "--temp-directory", str(temp)]
 
     async def _put_back(self, worker: Worker) -> None:
         """Keep a process for the next run. One that hangs, or still works on something, is of no more use."""
@@ -308,7 +312,10 @@ class ManagedMachine:
         if worker.asked or (self._settings.keep_warm and len(self._crew.all) == 1):
             return
         self._crew.forget(worker)
-        task = asyncio.ensure_future(self._dismiss(worker))
+        self._begin(self._dismiss(worker))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -323,14 +330,8 @@ class ManagedMachine:
         while True:
             await self._is_wanted.wait()
             began = clock()
-            try:
-                worker = await self._warm_worker()
-            except (MachineError, OSError) as error:
-                self._warm_failure = error.failure if isinstance(error, MachineError) else _UNWRITABLE
-                log.warning("machine %s is not warm, and is tried again: %s", self._settings.id, self._warm_failure)
-            else:
-                self._warm_failure = None
-                await self._until_of_no_use(worker)
+            with suppress(MachineError, OSError):  # which the start has noted
+                await self._until_of_no_use(await self._warm_worker())
             if clock() - began > LONGEST_RETRY_SECONDS:
                 pause = self._retry_seconds
             await asyncio.sleep(pause)

@@ -21,6 +21,7 @@ from ...models import Failure
 from . import MachineError
 from .comfyui_messages import words
 from .comfyui_wire import Refused, Unreachable, Wire
+from .process_logs import without_escapes
 
 HOST = "127.0.0.1"
 OPTIONS = ("--disable-auto-launch", "--preview-method", "auto")
@@ -71,6 +72,8 @@ class Command:
     folder: Path
     arguments: Sequence[str]
     environment: Mapping[str, str]
+    python_name: str = "its Python"
+    """What the Python is called where its path must not be told."""
 
 
 async def find_devices(command: Command) -> Devices:
@@ -91,7 +94,7 @@ async def find_devices(command: Command) -> Devices:
         return Devices(int(found["cuda"]), bool(found["other"]))
     except (ValueError, LookupError, TypeError) as error:
         reason = words(errors.decode(errors="replace"))
-        raise _error(f"The Python of the managed ComfyUI cannot import torch:\n{reason}") from error
+        raise _error(f"ComfyUI is started with {command.python_name}, which cannot import torch:\n{reason}") from error
 
 
 async def _spawn(command: Command, line: Sequence[str | Path], **options: Any) -> asyncio.subprocess.Process:
@@ -107,8 +110,9 @@ async def _spawn(command: Command, line: Sequence[str | Path], **options: Any) -
 class ComfyUIProcess:
     """A process that runs, or did. Made by `start`; whoever has it calls `stop`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, *, port: int, log: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, command: Command, *, port: int, log: Path) -> None:
         self._process = process
+        self._command = command
         self._port = port
         self.url = f"http://{HOST}:{port}"
         self.log = log
@@ -130,7 +134,7 @@ class ComfyUIProcess:
     def _log_tail(self) -> str:
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - LOG_TAIL_BYTES))
-            return words(file.read().decode(errors="replace").replace("\r", "\n"))
+            return words(without_escapes(file.read().decode(errors="replace")).replace("\r", "\n"))
 
     async def wait_until_ready(self, *, seconds: float) -> None:
         """Return once it answers, which is after it has loaded its custom nodes. MachineError when it does not."""
@@ -143,7 +147,7 @@ class ComfyUIProcess:
                     if self.is_running:
                         return
                 if not self.is_running:
-                    raise self.ended("while it started")
+                    raise self.ended(f"while it started with {self._command.python_name}")
                 if time.monotonic() > deadline:
                     tail = f"The end of its log:\n{self._log_tail()}"
                     raise _error(f"ComfyUI does not answer {seconds:g} s after its start. {tail}")
@@ -182,7 +186,7 @@ async def start(command: Command, *, options: Sequence[str], log: Path) -> Comfy
     line = ["main.py", "--listen", HOST, "--port", str(port), *OPTIONS, *options, *command.arguments]
     with _new_file(log) as output:
         process = await _spawn(command, [GUARD, *line], stdin=PIPE, stdout=output, stderr=STDOUT, **_own_group())
-    return ComfyUIProcess(process, port=port, log=log)
+    return ComfyUIProcess(process, command, port=port, log=log)
 
 
 def _new_file(path: Path) -> BinaryIO:

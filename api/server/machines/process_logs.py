@@ -16,6 +16,16 @@ MAX_BYTES_IN_ALL = 1024 * 1024
 """Of all the logs that are read at once."""
 _STARTED_AT = re.compile(r"-(\d{8}-\d{6}-\d{6})-\w+\.log$")
 _WRITTEN_AS = "%Y%m%d-%H%M%S-%f"
+_ESCAPE = re.compile(
+    r"""
+    \x1b\[ [0-?]* [\ -/]* [@-~]                   # colours, and where the cursor goes
+    | \x1b[\]PX^_] [^\x07\x1b]* (?:\x07|\x1b\\)?  # texts for the terminal, such as its title or a link
+    | \x1b [\ -/]* [0-~]                          # what is short
+    | \x1b                                        # one that was cut off
+    """,
+    re.VERBOSE,
+)
+"""What is for a terminal in a text that a program has printed (ECMA-48)."""
 
 
 class ProcessLogs:
@@ -51,9 +61,14 @@ class ProcessLogs:
             except FileNotFoundError:
                 continue  # it has just become too old
             left -= len(tail)
-            text = tail.decode(errors="replace")
+            text = without_escapes(tail.decode(errors="replace"))
             found.append(MachineLog(name=path.name, started_at=started_at, is_running=path in running, text=text))
         return found
+
+
+def without_escapes(text: str) -> str:
+    """What a program has printed, without colours and whatever else only a terminal understands."""
+    return _ESCAPE.sub("", text)
 
 
 def _tail(path: Path, size: int) -> bytes:

@@ -60,8 +60,8 @@ async def get_machine(call: Call, machine_id: Id) -> Machine:
     how = await fleet.examine(await store.row(call.owner, machine_id))
     counted = await busy(call.platform.store.account_events, fleet, [machine_id])
     machine = _as_it_is(fleet, await store.get(call.owner, machine_id), counted[machine_id])
-    reason = how.reason or machine.status_reason
-    return machine.model_copy(update={"status": how.status, "status_reason": reason})
+    # One of a type that this server does not know is told of by nobody else.
+    return machine if how.is_ready else machine.model_copy(update={"status": how.status, "status_reason": how.reason})
 
 
 async def create_machine(call: Call, body: NewMachine) -> Machine:
@@ -172,9 +172,9 @@ async def _add(call: Call, name: str, *, kind: str, slots: int, **settings: obje
 
 def _as_it_is(fleet: Fleet, machine: Machine, counted: Busy) -> Machine:
     """A machine as it was when it was last asked, with what it has to do now."""
-    how, facts = fleet.condition(machine.id), fleet.facts(machine.id)
+    how, facts = fleet.told(machine.id), fleet.facts(machine.id)
     known = {name: getattr(facts, name) for name in _FACTS}
-    now = {"status": how.status, "status_reason": how.reason or facts.trouble}
+    now = {"status": how.status, "status_reason": how.reason}
     return machine.model_copy(update={**known, **now, "queue": counted.waiting, "working": counted.working})
 
 
