@@ -54,6 +54,8 @@ class RunProgress:
         self._titles = titles or {}
         self._title = ""
         self._is_waiting = False
+        self._reason = ""
+        self._behind = 0
         self._show = show
         self._clock = clock
         self._share = 0.0
@@ -69,7 +71,7 @@ class RunProgress:
         match event:
             case StatusChanged(_, status):
                 self._note(status)
-                self._is_waiting = status in _WAITING
+                self._is_waiting, self._reason = status in _WAITING, ""
                 text = status.value
             case Phase(name) if name in PHASE_TEXTS:
                 text = PHASE_TEXTS[name]
@@ -78,6 +80,7 @@ class RunProgress:
                 return
             case LiveStatus(_, live_text, live_share):
                 share, text = live_share, self._titled(live_text)
+                self._reason = text if self._is_waiting else ""
             # What a custom node sends need not be numbers, and must not end the run.
             case NodeProgress(_, _, int() | float() as value, int() | float() as maximum) if (
                 maximum and self._node_count
@@ -90,10 +93,14 @@ class RunProgress:
         self._update(share, text, is_base=isinstance(event, LiveStatus))
 
     def wait_behind(self, count: int) -> None:
-        """Show how many other runs come before one that waits."""
+        """Show how many other runs come before one that waits, and what it waits for where that is known."""
         if self._is_waiting:
+            if count < self._behind:
+                self._reason = ""  # somebody takes runs again
+            self._behind = count
             runs = "run" if count == 1 else "runs"
-            self._update(self._share, f"queued behind {count} other {runs}" if count else "queued, next", is_base=False)
+            place = f"queued behind {count} other {runs}" if count else "queued, next"
+            self._update(self._share, f"{place} · {self._reason}" if self._reason else place, is_base=False)
 
     def _titled(self, text: str) -> str:
         """What the machine does, with the title of its node where that says more than the node's class."""

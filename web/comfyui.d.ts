@@ -41,13 +41,19 @@ declare namespace ComfyUI {
 
   /** What is kept with a graph besides its nodes. */
   interface Extra {
-    outpost?: Remembered;
+    outpost?: Memory;
   }
 
   /** Where a graph came from: a version of a workflow. No address, and no key. */
   interface Remembered {
     workflow_id?: string;
     version?: number;
+  }
+
+  /** What is kept of it: the newest, and those that it is on other connections. */
+  interface Memory extends Remembered {
+    connection?: string;
+    others?: (Remembered & { connection?: string })[];
   }
 
   /** A graph as it was when it was the open one. `mark` is another one for another graph; only it can be compared. */
@@ -249,6 +255,7 @@ declare namespace ComfyUI {
   type CanvasEvent = Event & { e?: Event };
 
   interface SavedNode {
+    size?: [width: number, height: number];
     properties?: Record<string, unknown>;
     widgets_values?: unknown;
     widgets_values_named?: Record<string, unknown>;

@@ -15,6 +15,7 @@ import { readTexts, t } from "./texts.js";
 import { makeAssetNodes } from "./views/asset_node.js";
 import { makeDeploymentNodes } from "./views/deployment_node.js";
 import { makeGrowingNodes } from "./views/growing_node.js";
+import { withoutNote } from "./views/note.js";
 import { forgetRun, sayEnded, sayFailed, sayProgress } from "./views/run_report.js";
 
 const PREFIX = "Outpost"; // of the names of this package's classes of nodes
@@ -126,6 +127,11 @@ comfy.app.registerExtension({
     if (!nodeData.name.startsWith(PREFIX)) return;
     NODES[nodeData.name]?.(nodeType, nodeData, page);
     page.around(nodeType.prototype, {
+      onSerialize: {
+        after(saved) {
+          withoutNote(this, saved);
+        },
+      },
       onExecuted: {
         after(output) {
           if (output?.outpost_run) sayEnded(this, output.outpost_run);

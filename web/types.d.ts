@@ -538,10 +538,13 @@ declare namespace ComfyUI {
   interface Node {
     outpostDeployment?: import("./views/deployment_node.js").DeploymentNode;
     outpostSaid?: News;
+    /** By how much its note has made it higher. */
+    outpostGrown?: number;
   }
   interface Widget {
     outpostKind?: string;
-    outpostLines?: number;
+    /** Of a note, for a width of it. */
+    outpostHeight?: { width: number; height: number } | null;
   }
 }
 

@@ -50,6 +50,17 @@ NOTE_PROGRESS = """
           draw(); }
 """
 ENTRIES = ".litemenu-entry"
+SAY = """
+async ([id, news]) => { const styles = document.querySelector("link[href$='outpost.css']").href;
+                        const { say } = await import(styles.replace("outpost.css", "views/run_report.js"));
+                        say(app.graph.getNodeById(id), news); }
+"""
+SIZE = "(id) => [...app.graph.getNodeById(id).size]"
+LINES = """
+() => [...document.querySelectorAll(".outpost-line")].map((line) => {
+    const { clientHeight, scrollHeight } = line;
+    return [Math.round(clientHeight / 17), scrollHeight > clientHeight]; })
+"""
 
 
 async def _named(desk: Desk, name: str, graph: dict) -> str:
@@ -147,6 +158,23 @@ async def test_cancelling_in_the_page_cancels_the_remote_run(desk: Desk) -> None
     desk.expected.append("interrupt")
 
 
+async def test_what_a_node_says_is_seen_whole_and_leaves_no_room_behind(desk: Desk) -> None:
+    # The page still has pictures of nodes that had the first ids, in other tests.
+    await desk.page.evaluate("() => { app.graph.last_node_id = 900; }")
+    run = await desk.add(RUN)
+    before = await desk.page.evaluate(SIZE, run)
+    hint = "Remove it with “Remove what is gone” in this node's menu, which opens by a click of the right button."
+    await desk.page.evaluate(SAY, [run, {"run": {"text": "failed · " + "word " * 80}, "remarks": [hint]}])
+    await desk.until("() => document.querySelector('.outpost-line')?.clientHeight > 0")
+    assert await desk.page.evaluate(LINES) == [[3, True], [2, False]], "the first says more than there is room for"
+    (saved,) = (await desk.saved())["nodes"]
+    size = list(saved["size"].values()) if isinstance(saved["size"], dict) else saved["size"]
+    assert size == before, "what is not saved takes no room"
+
+    await desk.page.evaluate(SAY, [run, {"run": None, "remarks": []}])
+    assert await desk.page.evaluate(SIZE, run) == before
+
+
 async def test_a_node_says_why_it_failed_in_place_of_how_it_ended_before(desk: Desk) -> None:
     deployment_id = await _named(desk, "Fails at times", GRAPH)
     run, _ = await _wired(desk, deployment_id, "inverted")
@@ -160,7 +188,9 @@ async def test_a_node_says_why_it_failed_in_place_of_how_it_ended_before(desk: D
 
     (line,) = [each for each in await desk.note() if not each.startswith("The ")]
     assert line.startswith("failed · ") and "00000000-0000-4000-8000-000000000000" in line
-    await desk.set(run, deployment_id=deployment_id, count=7)
+    await desk.choose(run, deployment_id)
+    await desk.page.locator(".outpost-failed").wait_for(state="detached")  # that was of another one
+    await desk.set(run, count=7)
     await desk.queue()
     await desk.until(f"() => ({NOTE})().some((each) => each.startsWith('success · '))", seconds=60)
     assert await desk.page.locator(".outpost-failed").count() == 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from comfyui_outpost.api.models import Deployment, RunStatus, WorkflowVersion
+from comfyui_outpost.api.settings import load_connection
 from comfyui_outpost.nodes import contact_sheet
 from PIL import Image
 from playwright.async_api import Locator, Route, expect
@@ -21,12 +22,16 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this computer: apt install chromium"),
 ]
-REMEMBERED = "() => (app.rootGraph ?? app.graph).extra.outpost ?? null"
+REMEMBERED = """
+() => { const { workflow_id, version } = (app.rootGraph ?? app.graph).extra.outpost ?? {};
+        return workflow_id ? { workflow_id, version } : null; }
+"""
 UNDO = f"() => {TRACKER}.undo()"
 SELECT = "(ids) => app.canvas.selectNodes(ids.map((id) => app.graph.getNodeById(id)))"
 COUNT = "(count) => app.graph.nodes.length === count"
 FORGET = "() => { delete (app.rootGraph ?? app.graph).extra.outpost; }"
 OPEN_ANOTHER = "async (graph) => { await app.loadGraphData(JSON.parse(graph), true, true, 'Another'); }"
+OPEN_THIRD = OPEN_ANOTHER.replace("Another", "Third")
 SELECTED = "() => Object.values(app.canvas.selected_nodes ?? {}).map((node) => node.type)"
 # The page tells of a change only where the graph differs from what it has seen of it; it may have seen the new one.
 KEEP_QUIET = """
@@ -177,6 +182,7 @@ async def test_a_graph_is_deployed_again_only_as_what_is_new(panel_desk: Desk) -
 
     made = (await _deployments(desk, HOSTILE))["staging"]
     assert await desk.page.evaluate(REMEMBERED) == {"workflow_id": made.workflow_id, "version": 1}
+    assert (await desk.saved())["extra"]["outpost"]["connection"] == load_connection({}, desk.settings).id
     [version] = await desk.client.workflows.versions(str(made.workflow_id))
     assert (version.comment, version.id) == ("first light", made.workflow_version_id)
     kept = await desk.client.workflows.version(str(made.workflow_id), 1)
@@ -230,7 +236,7 @@ async def test_a_failure_in_the_middle_is_said_and_nothing_is_done_twice(panel_d
 
     await desk.page.route("**/outpost/deployments", break_off)
     await desk.show("deploy")
-    await desk.panel.get_by_text(f"node {save}", exact=True).wait_for()  # it has no name of its own
+    await desk.panel.get_by_text(f"SaveImage {save}", exact=True).wait_for()  # it has no name of its own
     await desk.panel.get_by_label("Name of the workflow").fill("Broken off")
     await _button(desk, "Deploy").click()
     await desk.panel.get_by_text("ComfyUI does not answer.").wait_for()
@@ -281,6 +287,72 @@ async def test_only_the_graph_that_was_deployed_is_marked_as_what_it_became(pane
     assert len(await desk.client.workflows.versions(str(held.workflow_id))) == 1
     [other] = (await _deployments(desk, "Another")).values()
     assert await desk.page.evaluate(REMEMBERED) == {"workflow_id": other.workflow_id, "version": 1}
+
+
+async def test_what_was_deployed_is_told_of_its_own_graph_only(panel_desk: Desk) -> None:
+    desk = panel_desk
+    empty, *_ = await _draw(desk, "EmptyImage", "SaveImage")
+    await desk.page.evaluate(FORGET)
+    another = await desk.saved()
+    await desk.show("deploy")
+    await desk.panel.get_by_label("Name of the workflow").fill("Told once")
+    await _deploy(desk)
+    await _runs(desk, "Told once")
+
+    await desk.page.evaluate(OPEN_THIRD, json.dumps(another))
+    await desk.set(empty, width=48)
+    await desk.panel.get_by_text("It is in ").wait_for(state="detached")
+    await desk.panel.get_by_text("“Told once” runs").wait_for(state="detached")
+    await expect(_button(desk, "Deploy")).to_be_enabled()
+
+
+async def test_a_machine_that_is_asleep_is_not_started_by_looking_at_it(panel_desk: Desk) -> None:
+    desk = panel_desk
+    asked = list[str]()
+
+    async def asleep(route: Route) -> None:
+        answer = await route.fetch()
+        told = await answer.json()
+        for machine in told["machines"]:
+            machine |= {"kind": "managed", "status": "ready", "processes": 0}
+        await route.fulfill(response=answer, json=told)
+
+    desk.page.on("request", lambda sent: asked.append(sent.url))
+    await desk.page.route("**/outpost/machines", asleep)
+    await _draw(desk, "EmptyImage", "SaveImage")
+    await desk.show("machines")
+    await desk.show("deploy")
+    await desk.panel.get_by_text("It is asleep. What it lacks for this graph is found out").wait_for()
+    await desk.page.unroute("**/outpost/machines")
+    assert not [url for url in asked if url.endswith("/check")]
+
+
+async def test_what_the_graph_itself_lacks_is_not_put_down_to_the_machine(panel_desk: Desk) -> None:
+    desk = panel_desk
+    save = await desk.add("SaveImage")
+    await desk.rest()
+    message = f"node {save} (SaveImage): the input 'images' is missing, and the node cannot do without it"
+    lack = {"kind": "required_input", "node_id": save, "node_class": "SaveImage", "input_name": "images", "value": None}
+    verdict = {"is_known": True, "reason": None, "lacks": [{**lack, "near": [], "message": message}]}
+    await desk.page.route("**/check", lambda route: route.fulfill(json=verdict))  # as a real ComfyUI says it
+    await desk.show("machines")
+    await desk.show("deploy")
+    await desk.panel.get_by_text("This graph is not complete").wait_for()
+    await desk.panel.get_by_text("Connect something to “images” of Save Image").wait_for()
+    assert await desk.panel.get_by_text("is missing", exact=False).filter(visible=True).count() == 0
+    button = _button(desk, "Show the node")
+    before = await button.bounding_box()
+    await desk.panel.get_by_text("Details", exact=True).click()
+    await desk.panel.get_by_text(message).wait_for()
+    after = await button.bounding_box()
+    assert before and after
+    assert (after["width"], after["height"]) == (before["width"], before["height"])
+
+    await _button(desk, "Deploy").click()
+    dialog = desk.page.get_by_role("dialog")
+    await dialog.get_by_role("heading", name="This graph is not complete").wait_for()
+    await dialog.get_by_role("button", name="Cancel").click()
+    await desk.page.unroute("**/check")
 
 
 async def test_what_a_machine_lacks_is_named_and_only_a_second_yes_deploys_it(panel_desk: Desk) -> None:
@@ -437,11 +509,16 @@ async def test_a_run_is_started_once_from_its_form(panel_desk: Desk) -> None:
     panel, run = desk.panel, _button(desk, "Run")
     await run.click()
     await panel.get_by_text("A value is needed.").wait_for()
+    assert await panel.get_by_text("The default is used where nothing is given.").count() == 1
     steps = panel.get_by_role("textbox", name="Radius")
-    await steps.fill("900")
+    await steps.fill("")
+    await steps.press_sequentially("900")
     await panel.get_by_text("At most 31.").wait_for()
+    before = await run.bounding_box()
+    await steps.blur()
+    assert await run.bounding_box() == before  # what moves at a blur is missed by the click that caused it
     await steps.fill("5")
-    await panel.get_by_label("Drop a file here").set_input_files(
+    await panel.get_by_label("Drop a file here").first.set_input_files(
         {"name": "dusk.png", "mimeType": "image/png", "buffer": contact_sheet.made_up_picture()}
     )
     await panel.get_by_role("button", name="Remove dusk.png").wait_for()
@@ -471,6 +548,7 @@ async def _with_inputs(desk: Desk) -> str:
         "2": {"class_type": "ComfyUIDeployExternalNumberSliderInt", "inputs": number},
         "3": {"class_type": "ImageBlur", "inputs": {"image": ["1", 0], "blur_radius": ["2", 0], "sigma": 1.0}},
         "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
+        "5": {"class_type": "ComfyUIDeployExternalImage", "inputs": {"input_id": "other", "default_value": ["1", 0]}},
     }
     made = await desk.client.workflows.create("Blurred", {"nodes": []}, workflow_api=graph)
     deployment = await desk.client.deployments.create(

@@ -39,7 +39,10 @@ EXPOSE = """
     const [entry] = entries.filter((each) => each?.content === "Expose as input");
     entry.submenu.options.find((each) => each.content === widget).callback(); }
 """
-REMEMBERED = "() => (app.rootGraph ?? app.graph).extra.outpost"
+REMEMBERED = """
+() => { const { workflow_id, version } = (app.rootGraph ?? app.graph).extra.outpost ?? {};
+        return workflow_id ? { workflow_id, version } : null; }
+"""
 HAS_ASSET = """
 (id) => app.graph._nodes.some((node) => node.type === "OutpostLoadAsset"
                               && node.widgets.find((each) => each.name === "asset_id").value === id)
@@ -97,7 +100,7 @@ async def test_outputs_of_every_kind_come_to_the_canvas_and_are_executed_from_th
     assert loaders["PrimitiveStringMultiline"][1] == "hello"
     for kind, given, suffix in (("LoadVideo", "SaveVideo", ".mp4"), ("LoadAudio", "SaveAudio", ".flac")):
         loader, file = loaders[kind]
-        assert (file[:8], file[-len(suffix) :]) == ("outpost/", suffix)
+        assert (file[:8], file[-len(suffix) :]) == ("outpost-", suffix)
         assert (desk.comfyui.workspace / "input" / file).stat().st_size > 0
         await desk.connect(loader, 0, await desk.add(given, 900), given.removeprefix("Save").lower())
     shown = await desk.add("PreviewAny", 900)

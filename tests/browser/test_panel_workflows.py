@@ -62,7 +62,10 @@ EXECUTED = {
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "kept"}},
 }
 SELECTED = "() => Object.values(app.canvas.selected_nodes ?? {}).map((node) => node.type)"
-REMEMBERED = "() => (app.rootGraph ?? app.graph).extra.outpost"
+REMEMBERED = """
+() => { const { workflow_id, version } = (app.rootGraph ?? app.graph).extra.outpost ?? {};
+        return workflow_id ? { workflow_id, version } : null; }
+"""
 TABS = "() => app.extensionManager.workflow.openWorkflows.map((each) => each.filename)"
 TELL = """
 (event) => document.querySelector("outpost-panel").state.panel.feed.tell("changed", event)

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { signOf } from "../../web/model/canonical.js";
-import { Deploying, environmentsOf, grouped } from "../../web/model/deploying.js";
+import { Deploying, environmentsOf, grouped, machineFor } from "../../web/model/deploying.js";
 
 const GRAPH = { workflow: { nodes: [] }, output: { 1: { class_type: "A", inputs: { x: 1, y: ["2", 0] } } } };
 const WISH = { workflow_id: "w1", workflow_version_id: "v1", machine_id: "m1", environment: "staging", force: false };
@@ -156,4 +156,19 @@ test("environments that are in use can be chosen, too", () => {
     "demo",
     "zoo",
   ]);
+});
+
+test("a machine is chosen that does real work, unless somebody has said which", () => {
+  const [toy, broken, real] = [
+    { id: "toy", kind: "builtin", status: "ready" },
+    { id: "broken", kind: "comfyui", status: "error" },
+    { id: "real", kind: "managed", status: "ready" },
+  ];
+  const chosen = (machines, wanted = []) => machineFor(machines, wanted)?.id;
+  assert.equal(chosen([toy, broken, real]), "real");
+  assert.equal(chosen([toy, broken, real], ["", undefined, "toy"]), "toy");
+  assert.equal(chosen([toy, broken, real], ["broken", "toy"]), "broken");
+  assert.equal(chosen([toy, broken], ["gone"]), "toy");
+  assert.equal(chosen([broken]), "broken");
+  assert.equal(chosen([]), undefined);
 });

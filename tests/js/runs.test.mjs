@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./load.mjs";
 
-const { aboutOf, fits, isActive, merged, stateOf, titleOf, tookOf } = await load("web/model/runs.js");
+const { aboutOf, doingOf, fits, isActive, merged, stateOf, titleOf, tookOf } = await load("web/model/runs.js");
 const { placeFor } = await load("web/model/run_graph.js");
 
 const run = (id, status, more = {}) => ({
@@ -37,6 +37,16 @@ test("the time of a run is that of its work, and goes on until it ends", () => {
   const waiting = run(1, "queued", { queue_position: 2, machine: "box" });
   assert.equal(aboutOf(waiting, at(11)), "2 before it · 10 s · box");
   assert.equal(aboutOf(run(1, "failed", { error: "no memory", doing: "old" }), at(11)), "no memory");
+});
+
+test("why a run waits is said once, and as long as it waits", () => {
+  const waiting = run(1, "queued", { doing: "Waiting: The machine is broken." });
+  assert.equal(doingOf(waiting), "The machine is broken.");
+  assert.equal(doingOf(run(1, "running", { doing: "Sampling" })), "Sampling");
+  const after = (status, doing = null) => merged([waiting], run(1, status, { doing }), ALL)[0].doing;
+  assert.equal(after("queued"), waiting.doing);
+  assert.equal(after("queued", "Waiting: Another is"), "Waiting: Another is");
+  assert.equal(after("running"), null);
 });
 
 test("news of a run replace its row, put in a new one by its age, and take out what fits no more", () => {

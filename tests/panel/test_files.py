@@ -95,7 +95,7 @@ async def test_what_is_brought_is_on_the_disk_before_it_has_its_name(tmp_path: P
     synced = list[int]()
 
     def fsync(number: int) -> None:
-        assert not list((tmp_path / "outpost").glob("*.png"))
+        assert not list(tmp_path.glob("*.png"))
         synced.append(os.fstat(number).st_size)
 
     monkeypatch.setattr(os, "fsync", fsync)
@@ -104,14 +104,14 @@ async def test_what_is_brought_is_on_the_disk_before_it_has_its_name(tmp_path: P
 
 
 async def test_what_was_left_halfway_by_a_comfyui_that_was_killed_is_removed(tmp_path: Path):
-    folder = tmp_path / "outpost"
-    for name, age in ((".arriving-old", 2 * 24 * 3600), (".arriving-new", 3600), ("of-somebody", 2 * 24 * 3600)):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "file").touch()
-        for each in (folder / name / "file", folder / name):
+    arriving, old = ".outpost-arriving-", 2 * 24 * 3600
+    for name, age in ((f"{arriving}old", old), (f"{arriving}new", 3600), ("of-somebody", old), ("outpost", old)):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").touch()
+        for each in (tmp_path / name / "file", tmp_path / name):
             os.utime(each, (time.time() - age, time.time() - age))
     found = await bring(content, name="a.png", kind=None, input_folder=tmp_path)
-    assert {each.name for each in folder.iterdir()} == {".arriving-new", "of-somebody", Path(found).name}
+    assert {each.name for each in tmp_path.iterdir()} == {f"{arriving}new", "of-somebody", "outpost", found}
 
 
 @pytest.mark.parametrize(
@@ -125,17 +125,16 @@ async def test_what_was_left_halfway_by_a_comfyui_that_was_killed_is_removed(tmp
         ("x" * 300 + ".mp4", "x" * 60 + ".mp4"),
     ],
 )
-async def test_what_is_brought_has_a_safe_name_in_its_own_folder(tmp_path: Path, name: str, kept: str):
+async def test_what_is_brought_has_a_safe_name_beside_the_other_files(tmp_path: Path, name: str, kept: str):
     server = HostedPlatform()
     server.library.objects["inputs/x.png"] = b"a picture"
     async with served(server.app) as url, Client(Connection(url, KEY)) as client:
         download = partial(client.files.download_to, f"{url}/store/inputs/x.png", max_bytes=1000)
         found = await bring(download, name=name, kind=None, input_folder=tmp_path)
-    folder, _, file = found.partition("/")
-    assert folder == "outpost"
-    assert file.partition("_")[2] == kept
+    mark, _, rest = found.partition("_")
+    assert (mark[:8], rest) == ("outpost-", kept)
     assert (tmp_path / found).read_bytes() == b"a picture"
-    assert [each.name for each in (tmp_path / "outpost").iterdir()] == [file]
+    assert [each.name for each in tmp_path.iterdir()] == [found]
 
 
 @pytest.mark.parametrize("name", ["a.html", "a.py", "a", "a.safetensors", "a.svg", ".png"])

@@ -15,9 +15,11 @@ from comfyui_outpost.api.panel import ComfyUI
 from comfyui_outpost.api.panel.covers import BLANK
 from comfyui_outpost.api.settings import Connection
 from comfyui_outpost.nodes import contact_sheet
+from comfyui_outpost.tests.fakes.comfyui import FakeComfyUI, serve
 from comfyui_outpost.tests.fakes.hosted import HostedPlatform
 from comfyui_outpost.tests.fakes.serving import KEY, served
 from comfyui_outpost.tests.panel.conftest import OWN, Page, opened
+from comfyui_outpost.tests.server.gpus import diffusion
 from comfyui_outpost.tests.server.graphs import ECHO, SAVE_IMAGE, sleep
 
 RUNS, FILES = "/outpost/runs", "/outpost/files"
@@ -93,7 +95,26 @@ async def test_a_run_takes_a_file_of_the_page_and_its_output_is_seen_saved_and_b
     ]
     assert names[0] == names[1]
     assert all((tmp_path / "input" / name).read_bytes()[:4] == b"\x89PNG" for name in names)
-    assert len(list((tmp_path / "input" / "outpost").iterdir())) == len(set(names))
+    assert len(list((tmp_path / "input").iterdir())) == len(set(names))
+
+
+async def test_a_list_says_why_runs_wait(connected: Page, client: Client):
+    comfyui = FakeComfyUI()
+    async with serve(comfyui) as url:
+        machine = await client.machines.create_custom("Down", url)
+        made = await client.workflows.create("Waits", {}, workflow_api=diffusion())
+        deployment = await client.deployments.create(
+            workflow_id=made.workflow_id,
+            workflow_version_id=made.workflow_version_id or "",
+            machine_id=machine.id,
+        )
+        comfyui.is_down = True
+        assert (await client.machines.get(machine.id)).status == "error"
+        run = await connected.done("POST", RUNS, {"deployment_id": deployment.id, "key": DEED})
+        [row] = (await connected.told(f"{RUNS}?deployment_id={deployment.id}"))["runs"]
+        assert (row["id"], row["status"]) == (run["id"], "queued")
+        assert row["doing"].startswith("Waiting: The machine's ComfyUI cannot be reached")
+        await client.runs.cancel(run["id"])
 
 
 async def test_a_run_takes_an_asset_and_a_number_that_a_page_cannot_count_to(

@@ -195,6 +195,22 @@ def test_the_titles_of_a_graph_are_those_of_its_nodes_in_order_and_short():
     assert node_titles(None) == node_titles(Deployment.model_construct(version=None)) == {}
 
 
+def test_what_a_run_waits_for_is_shown_with_its_place_until_the_queue_moves():
+    shown = Shown().hear(StatusChanged(RUN, RunStatus.QUEUED))
+    shown.progress.wait_behind(2)
+    shown.hear(LiveStatus(RUN, "Waiting: box cannot be reached", 0.0))
+    for count in (2, 1):
+        shown.progress.wait_behind(count)
+
+    assert shown.texts == [
+        "queued",
+        "queued behind 2 other runs",
+        "Waiting: box cannot be reached",
+        "queued behind 2 other runs · Waiting: box cannot be reached",
+        "queued behind 1 other run",
+    ]
+
+
 def test_the_place_in_the_queue_is_shown_only_while_the_run_waits():
     shown = Shown().hear(StatusChanged(RUN, RunStatus.QUEUED))
     for count in (2, 1, 0):

@@ -1,6 +1,6 @@
 // The graph that is open: what it is, what it is called, and what it remembers of itself.
 
-import { rememberedOf } from "../model/remembered.js";
+import { rememberedOf, remembering } from "../model/remembered.js";
 import { api, app, openedGraph, tabs } from "./app.js";
 import { findNode } from "./nodes.js";
 
@@ -12,13 +12,28 @@ export async function readGraph() {
   return graph;
 }
 
-/** What is kept in the open graph under the name of this package, and survives saving it. */
-export const remembered = () => rememberedOf(openedGraph().extra?.outpost);
+/** @typedef {string | null | undefined} Connection the id of one */
 
-/** Keep something in the open graph. @param {ComfyUI.Remembered} what replaces what was kept */
-export function remember(what) {
+/** The version that the open graph is on a connection. It survives saving the graph. @param {Connection} connection */
+export const remembered = (connection) => rememberedOf(openedGraph().extra?.outpost, connection);
+
+/**
+ * What is kept with a graph, and that it is a version on a connection.
+ * @param {ComfyUI.Extra | undefined} extra @param {ComfyUI.Remembered} what @param {Connection} connection
+ */
+export const withMemory = (extra, what, connection) => ({
+  ...extra,
+  outpost: remembering(extra?.outpost, what, connection),
+});
+
+/**
+ * Keep in the open graph which version it is.
+ * @param {ComfyUI.Remembered} what replaces what was kept for the connection
+ * @param {Connection} connection
+ */
+export function remember(what, connection) {
   const graph = openedGraph();
-  graph.extra = { ...graph.extra, outpost: what };
+  graph.extra = withMemory(graph.extra, what, connection);
   const tracker = tabs()?.activeWorkflow?.changeTracker;
   if (tracker?.captureCanvasState) tracker.captureCanvasState();
   else tracker?.checkState?.(); // as older pages call it
@@ -58,14 +73,20 @@ export function graphOpened() {
  */
 const markOf = () => tabs()?.activeWorkflow ?? openedGraph().extra;
 
-/** The open graph, with what it remembers and something to know it by. @returns {Promise<ComfyUI.Opened>} */
-export async function readOpened() {
-  const [mark, here] = [markOf(), remembered()]; // as they were when it was asked for
+/**
+ * The open graph, with what it remembers and something to know it by.
+ * @param {Connection} connection @returns {Promise<ComfyUI.Opened>}
+ */
+export async function readOpened(connection) {
+  const [mark, here] = [markOf(), remembered(connection)]; // as they were when it was asked for
   return { graph: await readGraph(), here, mark };
 }
 
-/** Whether a graph is still the open one, and remembers what it did. @param {ComfyUI.Opened} opened */
-export function isOpened({ here, mark }) {
-  const now = remembered();
+/**
+ * Whether a graph is still the open one, and remembers what it did.
+ * @param {Pick<ComfyUI.Opened, "here" | "mark">} opened @param {Connection} connection
+ */
+export function isOpened({ here, mark }, connection) {
+  const now = remembered(connection);
   return markOf() === mark && now.workflow_id === here.workflow_id && now.version === here.version;
 }

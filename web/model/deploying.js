@@ -13,6 +13,16 @@ export function environmentsOf(rows) {
 }
 
 /**
+ * The machine that is meant: the first that is wanted and still there, or else one that does real work.
+ * @param {MachineRow[]} machines @param {(string | null | undefined)[]} wanted
+ */
+export function machineFor(machines, wanted) {
+  const ready = machines.filter(({ status }) => status === "ready" || status === "running");
+  const found = wanted.map((id) => machines.find((each) => each.id === id));
+  return found.find(Boolean) ?? ready.find(({ kind }) => kind !== "builtin") ?? ready[0] ?? machines[0];
+}
+
+/**
  * Deployments by the workflow that they are of, each with the environments in order.
  * @param {DeploymentRow[]} rows @param {string} search @returns {(DeploymentRow & {isFirst: boolean})[]}
  */

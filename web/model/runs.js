@@ -50,6 +50,23 @@ export function tookOf(run, now) {
   return span(Math.max(0, seconds)); // another computer's clock may be behind
 }
 
+/** What it is doing, or why it waits: that it waits is said beside it. @param {RunRow} run */
+export function doingOf(run) {
+  const said = `${stateOf(run).text}: `;
+  return isActive(run) && run.doing && (run.doing.startsWith(said) ? run.doing.slice(said.length) : run.doing);
+}
+
+/**
+ * A run after news of it. Not every piece of news says why one still waits.
+ * @template {RunRow} Run
+ * @param {Run} before @param {RunRow} run @returns {Run}
+ */
+export const withNews = (before, run) => ({
+  ...before,
+  ...run,
+  doing: run.doing ?? (before.status === run.status && STATES[run.status] === WAITING ? before.doing : null),
+});
+
 /** How many runs come before one that waits. @param {RunRow} run */
 export function waitOf({ status, queue_position: count }) {
   return STATES[status] === WAITING && count ? t("runs.position", { count }) : "";
@@ -61,7 +78,7 @@ export function waitOf({ status, queue_position: count }) {
  * @param {number} now milliseconds
  */
 export function aboutOf(run, now) {
-  return joined(run.error, isActive(run) && run.doing, waitOf(run), tookOf(run, now), run.machine);
+  return joined(run.error, doingOf(run), waitOf(run), tookOf(run, now), run.machine);
 }
 
 /**
@@ -83,7 +100,7 @@ export function fits(run, { status, deployment_id: deployment, workflow_id: work
  */
 export function merged(rows, run, filter, hasMore = false) {
   const at = rows.findIndex(({ id }) => id === run.id);
-  if (at >= 0) return fits(run, filter) ? rows.with(at, run) : rows.toSpliced(at, 1);
+  if (at >= 0) return fits(run, filter) ? rows.with(at, withNews(rows[at], run)) : rows.toSpliced(at, 1);
   if (!fits(run, filter)) return rows;
   const place = rows.findIndex(({ created_at: time }) => time < run.created_at);
   if (place < 0 && hasMore) return rows; // it comes with the rest

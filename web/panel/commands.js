@@ -45,7 +45,7 @@ export function show(panel, view, about) {
 
 /** Show the form of a run of the newest deployment of the open graph's workflow. @param {Panel} panel */
 async function runRemotely(panel) {
-  const { workflow_id: id } = panel.comfy.remembered();
+  const { workflow_id: id } = panel.comfy.remembered(panel.connection);
   const all = id ? await panel.routes.deployments() : [];
   const timeOf = (/** @type {Deployment} */ { updated_at: time }) => Date.parse(time ?? "") || 0;
   const [newest] = all

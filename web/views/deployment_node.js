@@ -6,7 +6,7 @@ import { t } from "../texts.js";
 import { attachList, describeAsCombo } from "./deployment_list.js";
 import { addButton, findWidget, reshape, restoreWidgets, slotOf } from "./node_ports.js";
 import { pickFrom } from "./picker.js";
-import { say } from "./run_report.js";
+import { forgetRun, say } from "./run_report.js";
 
 const PROPERTY = "outpost_deployment";
 const WIDTH = 340; // wide enough for the names of most deployments
@@ -135,6 +135,7 @@ export class DeploymentNode {
 
   /** Another deployment was chosen: that, and what the node becomes, is one step to undo. */
   async choose() {
+    forgetRun(this.node); // it was of another deployment
     const end = this.page.beginChange(this.node);
     try {
       await this.look();
@@ -167,8 +168,11 @@ export class DeploymentNode {
   become(shape) {
     const before = this.shape;
     this.page.changing(this.node, () => {
-      this.node.properties[PROPERTY] = shape;
-      reshape(this.node, { before, shape }, this.build);
+      const { node } = this;
+      const spare = Math.max(0, node.size[1] - node.computeSize()[1]); // which somebody has given it
+      node.properties[PROPERTY] = shape;
+      reshape(node, { before, shape }, this.build);
+      node.setSize([node.size[0], node.computeSize()[1] + spare]);
       this.remark();
       this.page.deployments.fill(this.list);
     });

@@ -17,7 +17,7 @@ from ..covers import shown
 from ..routes import picture
 from ..workflows.answers import Key
 from .contents import inputs_shown, outputs_shown
-from .rows import GROUPS, listed
+from .rows import GROUPS, listed, with_reasons
 from .starts import with_files
 
 _PAGE = 60
@@ -63,7 +63,7 @@ async def list_runs(call: Call) -> dict[str, Any]:
             limit=_PAGE,
             offset=query.offset,
         )
-        rows = await call.desk.watcher.listed(client, found)
+        rows = await call.desk.watcher.listed(client, await with_reasons(client, found))
     return {"runs": rows, "more": len(found) >= _PAGE}
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from ...client import Client
 from ...client.history import newest_first
-from ...errors import NotSupported
+from ...errors import NotSupported, OutpostError
 from ...models import Run, RunStatus, write_timestamp
 from ..live.names import Names
 
@@ -23,6 +24,8 @@ GROUPS: dict[str, tuple[RunStatus, ...]] = {
 }
 """The filters of the list. Without a status it holds all runs."""
 _LONGEST = 300
+_ASKED = 5
+"""Deployments with waiting runs of which one is asked why it waits."""
 _RECENT = 100
 """Runs that are listed of all workflows where a platform lists only those of one."""
 
@@ -77,3 +80,26 @@ async def listed(
     except NotSupported:
         found = [run for run in await client.runs.recent(limit=_RECENT) if not statuses or run.status in statuses]
     return newest_first(found)[offset:][:limit]
+
+
+async def with_reasons(client: Client, runs: Sequence[Run]) -> list[Run]:
+    """Runs of a list, those that wait with the reason why: a server of this package tells it of single runs only."""
+    waiting = {run.deployment_id: run.id for run in runs if _is_silent(run)}
+    asked = list(waiting.items())[:_ASKED] if waiting and await client.is_outpost() else []
+    told: dict[str | None, str] = {}
+
+    async def ask(deployment_id: str | None, run_id: str) -> None:
+        with suppress(OutpostError):  # it may be gone, and the list is not lost for that
+            if reason := (await client.runs.get(run_id, queue_position=False)).live_status:
+                told[deployment_id] = reason
+
+    await asyncio.gather(*(ask(*each) for each in asked))
+    reasons = [told.get(run.deployment_id) if _is_silent(run) else None for run in runs]
+    return [
+        run.model_copy(update={"live_status": reason}) if reason else run
+        for run, reason in zip(runs, reasons, strict=True)
+    ]
+
+
+def _is_silent(run: Run) -> bool:
+    return run.status is RunStatus.QUEUED and not run.live_status

@@ -11,6 +11,7 @@ import {
   t,
   useCalm,
   useChanges,
+  useEvent,
   useKept,
   useLayoutEffect,
   useLoaded,
@@ -20,7 +21,7 @@ import {
   whenRead,
 } from "../../kit/kit.js";
 import { signOf } from "../../model/canonical.js";
-import { Deploying, environmentsOf } from "../../model/deploying.js";
+import { Deploying, environmentsOf, machineFor } from "../../model/deploying.js";
 import { versionPath } from "../../model/paths.js";
 import { outputLabel } from "../../model/ports.js";
 import { Deployed, wordsOf } from "../deployments/deployed.js";
@@ -71,7 +72,7 @@ function useSource(panel, stored) {
   const loaded = useLoaded(async () => {
     const before = known.current;
     if (stored && before) return before;
-    const opened = stored ? await keptOf(routes, stored) : await comfy.readOpened();
+    const opened = stored ? await keptOf(routes, stored) : await comfy.readOpened(panel.connection);
     const { output = {} } = opened.graph;
     const sign = signOf(output);
     /** @type {GraphForm} */
@@ -82,6 +83,7 @@ function useSource(panel, stored) {
   }, []);
   const again = useCalm(loaded.again);
   useLayoutEffect(() => (stored ? undefined : comfy.onGraphChange(again)), []);
+  useEvent(panel.feed, "connection", again); // what the graph is depends on it
   return { ...loaded, again };
 }
 
@@ -114,31 +116,39 @@ function Deploy({ source, place: { origin, machines, deployments }, stored, isRe
   const [steps, setSteps] = useState(/** @type {Step[]} */ ([]));
   const [made, setMade] = useState(/** @type {DeploymentRow | null} */ (null));
   const [spent, setSpent] = useState(/** @type {Source | null} */ (null));
-  const tried = useRef(/** @type {unknown} */ (null));
+  // The graph that was deployed, what it is called, and the one that was open at the end.
+  const [tried, setTried] = useState(
+    /** @type {{mark: unknown, name: string, end?: unknown}} */ ({ mark: null, name: "" }),
+  );
   const latest = useRef(source);
   latest.current = source;
   const isNew = wish ? wish === "new" : !origin;
   const target = isNew ? null : origin;
-  const replaced =
-    target && deployments.find((each) => each.workflow_id === target.id && each.environment === environment);
-  const machine =
-    machines.find(({ id }) => id === machineId) ??
-    machines.find(({ id }) => id === replaced?.machine_id) ??
-    machines.find(({ status }) => status === "ready") ??
-    machines[0];
+  const its = target ? deployments.filter((each) => each.workflow_id === target.id) : [];
+  const replaced = its.find((each) => each.environment === environment);
+  const machine = machineFor(machines, [machineId, replaced?.machine_id, ...its.map((each) => each.machine_id)]);
   const same = target?.versions.find(({ sign }) => sign === source.sign);
   const isEmpty = source.form.warnings.some(({ kind }) => kind === "empty");
   const is = (/** @type {Step["state"]} */ state) => steps.some((each) => each.state === state);
+  const isOfThis = tried.mark === source.mark;
+  const isTold = isOfThis || is("working") || tried.end === source.mark;
   const isOff = is("working") || !isReady || spent === source || !machine || isEmpty;
   const keep = (/** @type {Event} */ { currentTarget: form }) =>
     Object.assign(typed, Object.fromEntries(new FormData(/** @type {HTMLFormElement} */ (form))));
   const deploy = async () => {
     const name = typed.name.trim() || panel.comfy.graphName() || t("deploy.unnamed");
     const plan = { origin: target, name, comment: typed.comment.trim(), machine, environment, stored, source };
+    const { mark } = source;
     setMade(null);
-    tried.current = source.mark;
+    setTried({ mark, name });
     const row = await carryOut(panel, deployingOf(panel), plan, setSteps, () => setWish(null));
     if (row) Object.assign(typed, { name: "", comment: "" });
+    // What was opened meanwhile may not be shown yet: whoever looks at it is told how this ended.
+    setTried({
+      mark,
+      name: row?.workflow ?? name,
+      end: stored ? mark : (await panel.comfy.readOpened(panel.connection)).mark,
+    });
     setMade(row);
     setSpent(stored ? null : latest.current); // by now the graph may remember something else
     again();
@@ -163,10 +173,11 @@ function Deploy({ source, place: { origin, machines, deployments }, stored, isRe
       }
       <button class="outpost-primary" disabled=${isOff}>
         ${icon(is("working") ? "pi-spin pi-spinner" : "pi-cloud-upload")}
-        ${t(is("failed") && tried.current === source.mark ? "panel.again" : "deploy.do")}</button>
-      <${Steps} steps=${steps} />
+        ${t(is("failed") && isOfThis ? "panel.again" : "deploy.do")}</button>
+      ${isTold && !isOfThis && steps.length > 0 && html`<p class="outpost-whole" dir="auto">${t("deploy.of", { name: tried.name })}</p>`}
+      <${Steps} steps=${isTold ? steps : []} />
     </form>
-    ${made && html`<${Deployed} key=${made.id} row=${made} />`}
+    ${made && isTold && html`<${Deployed} key=${made.id} row=${made} />`}
   `;
 }
 
@@ -246,9 +257,13 @@ function Expose({ widgets, again }) {
 /** @param {{machine: MachineRow, source: Source}} props */
 function Check({ machine, source: { graph, sign } }) {
   const { routes } = usePanel();
-  const { value, error } = useLoaded(() => verdictOf(routes, machine, graph), [machine.id, machine.status, sign]);
+  const isAsleep = machine.processes === 0;
+  const read = async () => (isAsleep ? null : verdictOf(routes, machine, graph)); // asking would start it
+  const { value, error, isLoading } = useLoaded(read, [machine.id, machine.status, isAsleep, sign]);
   const last = useRef(value);
   last.current = value ?? last.current; // while it is asked again
+  if (isAsleep) return html`<p class="outpost-hint" role="status">${t("lacks.asleep")}</p>`;
+  if (isLoading && !last.current) return html`<p class="outpost-hint" role="status">${t("lacks.checking")}</p>`;
   if (error) return html`<p class="outpost-warning" role="status" dir="auto">${error.message}</p>`;
   return last.current && html`<${Lacks} verdict=${last.current} />`;
 }

@@ -3,7 +3,7 @@
 import { Answers, html, icon, openView, Provider, t } from "../../kit/kit.js";
 import { signOf } from "../../model/canonical.js";
 import { machinePath, noneFor, versionPath, workflowPath } from "../../model/paths.js";
-import { Lacks } from "./lacks.js";
+import { headingOf, Lacks } from "./lacks.js";
 
 const ICONS = { working: "pi-spin pi-spinner", done: "pi-check", failed: "pi-times" };
 
@@ -43,7 +43,7 @@ export async function verdictOf(routes, { id, can }, { output }) {
  * @returns {Promise<DeploymentRow | null>} null when it was not deployed
  */
 export async function carryOut(panel, deploying, plan, show, saved) {
-  const { comfy } = panel;
+  const { comfy, connection } = panel; // as it is now: another one may be chosen meanwhile
   const { machine, environment, stored } = plan;
   /** @type {Step[]} */
   const steps = [];
@@ -57,18 +57,20 @@ export async function carryOut(panel, deploying, plan, show, saved) {
   };
   try {
     begin("check");
-    const opened = await pinned(comfy, plan);
-    const force = await checked(panel, machine, opened.graph);
+    const opened = await pinned(panel, plan);
+    const verdict = await verdictOf(panel.routes, machine, opened.graph);
+    const force = await allowed(panel, machine, verdict);
     if (force === null) {
       show([]);
       return null;
     }
-    end("done", t(force ? "deploy.although" : "deploy.checked", { name: machine.name }));
+    const doubt = verdict?.is_known === false && `${t("lacks.unknown")} ${verdict.reason ?? ""}`;
+    end("done", doubt || t(force ? "deploy.although" : "deploy.checked", { name: machine.name }));
     begin("version");
     const { version, ...ids } = await versionOf(deploying, plan, opened.graph);
-    const isMarked = !stored && comfy.isOpened(opened);
+    const isMarked = !stored && comfy.isOpened(opened, connection);
     if (isMarked) {
-      comfy.remember({ workflow_id: ids.workflow_id, version });
+      comfy.remember({ workflow_id: ids.workflow_id, version }, connection);
       saved();
     }
     end("done", t(isMarked || stored ? "deploy.saved" : "deploy.unmarked", { number: version }));
@@ -85,12 +87,12 @@ export async function carryOut(panel, deploying, plan, show, saved) {
 /**
  * What is deployed: what was shown when it was asked for, whatever is opened while it goes on. Throws where another
  * graph is open by now: what is shown of the origin, the name and what is replaced is not of that one.
- * @param {Panel["comfy"]} comfy @param {Plan} plan @returns {Promise<ComfyUI.Opened>}
+ * @param {Panel} panel @param {Plan} plan @returns {Promise<ComfyUI.Opened>}
  */
-async function pinned(comfy, { source, stored, origin }) {
+async function pinned({ comfy, connection }, { source, stored, origin }) {
   if (stored) return source;
-  const opened = await comfy.readOpened();
-  const isShown = comfy.isOpened({ ...opened, here: source.here, mark: source.mark }) && comfy.isOpened(opened);
+  const opened = await comfy.readOpened(connection);
+  const isShown = comfy.isOpened(source, connection) && comfy.isOpened(opened, connection);
   if (!isShown || (origin && origin.id !== source.here.workflow_id)) throw new Error(t("deploy.other"));
   return opened;
 }
@@ -106,13 +108,12 @@ async function versionOf(deploying, { origin, name, comment, stored }, graph) {
 
 /**
  * Whether a graph is to be deployed although the machine lacks something for it; null: it is not to be deployed.
- * @param {Panel} panel @param {MachineRow} machine @param {Drawn} graph @returns {Promise<boolean | null>}
+ * @param {Panel} panel @param {MachineRow} machine @param {Verdict | null} verdict @returns {Promise<boolean | null>}
  */
-async function checked(panel, machine, graph) {
-  const verdict = await verdictOf(panel.routes, machine, graph);
+async function allowed(panel, machine, verdict) {
   if (!verdict?.lacks.length) return false;
   return openView(
-    t("deploy.lacks", { name: machine.name }),
+    headingOf(verdict, machine.name),
     (/** @type {(result: boolean | null) => void} */ close) => html`
       <${Provider} value=${panel}>
         <${Lacks} verdict=${verdict} /><p>${t("deploy.lacks_hint")}</p>

@@ -61,6 +61,7 @@ const ADDRESS = {
   placeholder: "http://127.0.0.1:8188",
   pattern: "https?://.+",
 };
+const IDLE = { type: "number", min: 0, max: 604800, placeholder: 60 }; // which counts where nothing is said
 const SECRET = { type: "password", dir: "ltr", autocomplete: "new-password" };
 
 /** @type {Record<string, (known: Known) => unknown>} */
@@ -74,8 +75,7 @@ const FORMS = {
   gpu: () => text("gpu", { required: true, placeholder: "T4" }),
   slots: ({ machine }) =>
     text("concurrency_limit", { type: "number", min: 1, max: 64, value: machine ? machine.slots : 1 }),
-  idle: ({ machine }) =>
-    text("idle_timeout", { type: "number", min: 0, max: 604800, value: machine ? machine.idle_timeout : 60 }),
+  idle: ({ machine }) => text("idle_timeout", { ...IDLE, value: machine ? machine.idle_timeout : IDLE.placeholder }),
   warmth: ({ machine }) => html`
     <input type="hidden" name="has_warmth" value="1" />
     <${TickField} name="keep_warm" defaultChecked=${!!machine?.keep_warm} label=${t("machine.field_keep_warm")} />

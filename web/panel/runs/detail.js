@@ -20,7 +20,7 @@ import {
   useState,
   whenRead,
 } from "../../kit/kit.js";
-import { hasFailed, isActive, runPath, stateOf, titleOf, tookOf, waitOf } from "../../model/runs.js";
+import { doingOf, hasFailed, isActive, runPath, stateOf, titleOf, tookOf, waitOf, withNews } from "../../model/runs.js";
 import { deedsOf, errorOf, likelyOf } from "./deeds.js";
 import { RunProgress, useClock, usePreviews } from "./live.js";
 import { Outputs } from "./outputs.js";
@@ -41,7 +41,7 @@ export function RunView({ id }) {
   });
   const { value } = loaded;
   // The newest that is known: what was read at the end of a run is newer than the last of its events.
-  const run = value && news && isActive(value) ? { ...value, ...news, error: value.error ?? news.error } : value;
+  const run = value && news && isActive(value) ? { ...withNews(value, news), error: value.error ?? news.error } : value;
   const now = useClock(!!run && isActive(run));
   const previewOf = usePreviews();
   return whenRead({ ...loaded, value: run }, (run) => {
@@ -57,7 +57,7 @@ export function RunView({ id }) {
       <div class="outpost-page">
         <header class="outpost-section">
           <${Heading} title=${titleOf(run)} items=${deedsOf(panel, run).slice(1)} />
-          <p role="status"><${State} ...${stateOf(run)} about=${isGoing && run.doing} /></p>
+          <p role="status"><${State} ...${stateOf(run)} about=${doingOf(run)} /></p>
           ${isGoing && html`<${RunProgress} run=${run} />`}
           <${Buttons} items=${likelyOf(panel, run)} />
         </header>

@@ -155,6 +155,7 @@ function InputField({ field, value, problem, onInput }) {
     "aria-invalid": problem ? "true" : null,
     "aria-required": isRequired ? "true" : null,
   };
+  const isDefault = !widget && !isRequired && !value?.length;
   const Control = widget && (CONTROLS[widget.type] ?? NumberField);
   return html`
     <div class="outpost-field" data-input=${id}>
@@ -164,7 +165,7 @@ function InputField({ field, value, problem, onInput }) {
           ? html`<${Control} field=${field} value=${value ?? firstOf(widget)} about=${about} onInput=${onInput} />`
           : html`<${FileField} field=${field} given=${value ?? []} about=${about} onInput=${onInput} />`
       }
-      <small id=${hint} class="outpost-whole" dir="auto">${problem && html`<span class="outpost-bad" role="alert">${t(...problem)} </span>`}${tooltip}</small>
+      <small id=${hint} class="outpost-whole" dir="auto">${problem && html`<span class="outpost-bad" role="alert">${t(...problem)} </span>`}${[tooltip, isDefault && t("run.default")].filter(Boolean).join(" ")}</small>
     </div>
   `;
 }

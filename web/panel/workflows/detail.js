@@ -79,7 +79,8 @@ function Head({ workflow, again }) {
 
 /** @param {{workflow: WorkflowRow, versions: Pages<VersionRow>, opened: () => void}} props */
 function Versions({ workflow, versions: { rows, error, isLoading, hasMore, next, again }, opened }) {
-  const here = usePanel().comfy.remembered();
+  const { comfy, connection } = usePanel();
+  const here = comfy.remembered(connection);
   return html`
     <${Section} title=${t("version.title")}>
       ${error && html`<${Failed} error=${error} again=${again} />`}
