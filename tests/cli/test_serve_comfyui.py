@@ -24,6 +24,7 @@ from comfyui_outpost.api.server.own_machines import read_comfyuis
 from comfyui_outpost.api.settings import Connection
 from comfyui_outpost.tests.fakes import comfyui_main
 from comfyui_outpost.tests.fakes.comfyui import FakeComfyUI, serve
+from comfyui_outpost.tests.fakes.serving import end
 from comfyui_outpost.tests.server.graphs import node
 from comfyui_outpost.tests.server.process import Launch, Server, started
 
@@ -135,7 +136,7 @@ async def test_one_that_does_not_answer_is_added_all_the_same_and_runs_wait_for_
         ended = await client.runs.execute(deployment, {}, deadline=60)
         assert ended.outputs[0].files
         assert (await client.runs.get(run_id)).status.value == "success"
-        await runner.cleanup()
+        await end(runner)
 
 
 async def test_its_token_is_read_from_the_environment_and_a_new_one_is_taken_over(tmp_path: Path, serving: Serving):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
+from comfyui_outpost.tests.fakes.serving import end, stop_listening
 from yarl import URL
 
 HOP_BY_HOP = ("Connection", "Keep-Alive", "Transfer-Encoding")
@@ -82,7 +83,7 @@ class Gateway:
     async def away(self) -> AsyncGenerator[None]:
         """During the block nobody listens at this address."""
         assert self._runner and self._site
-        await self._site.stop()
+        await stop_listening(self._site)
         try:
             yield
         finally:
@@ -158,4 +159,4 @@ async def open_gateway(platform: str) -> AsyncGenerator[Gateway]:
             await gateway.listen(runner)
             yield gateway
         finally:
-            await runner.cleanup()
+            await end(runner)

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from .comfyui import FakeComfyUI
+from .serving import stop_listening
 
 
 class Host:
@@ -36,7 +37,7 @@ class Host:
         if runner is None:
             return
         for site in [*runner.sites]:
-            await site.stop()
+            await stop_listening(site)
         connections: Any = runner.server.connections if runner.server else []
         for connection in [*connections]:
             if connection.transport:
