@@ -91,6 +91,13 @@ async def _visit(browser: Browser, url: str) -> AsyncIterator[Visit]:
     await context.close()
 
 
+async def _unfold(page: Page) -> None:
+    """Open every endpoint, as soon as the page has them."""
+    await page.locator(".operation").first.wait_for()
+    for summary in await page.locator(".operation > summary").all():
+        await summary.click()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def api() -> AsyncGenerator[DocumentedApi, None]:
     async with documented_api(document()) as api:
@@ -107,7 +114,7 @@ async def test_endpoints_stand_in_groups_and_can_be_filtered_by_keyboard(visit: 
     page = visit.page
     await expect(page.get_by_role("heading", level=1)).to_have_text("Example API")
     assert await page.title() == "Example API"
-    assert await page.get_by_role("heading", level=2).all_text_contents() == ["runs", "files", "server"]
+    await expect(page.get_by_role("heading", level=2)).to_have_text(["runs", "files", "server"])
 
     await page.keyboard.press("/")
     await page.keyboard.type("get run")
@@ -317,14 +324,12 @@ async def test_markup_in_a_document_is_text_and_does_nothing(browser: Browser) -
     described["paths"][f"/{MARKUP}"] = {"get": {"tags": [MARKUP], "responses": {MARKUP: {"description": MARKUP}}}}
     described["servers"] = [{"url": "https://elsewhere.example/"}]
     async with documented_api(described) as api, _visit(browser, api.url) as visit:
-        count = await visit.page.locator(".operation").count()
-        for index in range(count):
-            await visit.page.locator(".operation > summary").nth(index).click()
+        await expect(visit.page.locator(".operation")).to_have_count(8)
+        await _unfold(visit.page)
         for folded in await visit.page.locator(".panel details > summary").all():
             await folded.click()
         await visit.open(await visit.page.locator(".operation").last.get_attribute("id") or "")
         await expect(visit.page.get_by_role("heading", level=1)).to_have_text(MARKUP)
-        assert count == 8
         assert await visit.page.locator("img, script:not([src='doc/doc.js']), a[href^='javascript:']").count() == 0
         assert await visit.page.evaluate("() => window.hurt") is None
 
@@ -333,15 +338,13 @@ async def test_markup_in_a_document_is_text_and_does_nothing(browser: Browser) -
 async def test_nothing_sticks_out_on_a_narrow_screen(browser: Browser, api: DocumentedApi, scheme: Any) -> None:
     page = await browser.new_page(viewport={"width": 320, "height": 640}, color_scheme=scheme)
     await page.goto(api.url)
-    for summary in await page.locator(".operation > summary").all():
-        await summary.click()
+    await _unfold(page)
     assert await page.evaluate("() => document.documentElement.scrollWidth") == 320
     await page.close()
 
 
 async def test_everything_to_fill_in_or_press_has_a_name(visit: Visit) -> None:
-    for summary in await visit.page.locator(".operation > summary").all():
-        await summary.click()
+    await _unfold(visit.page)
     assert await visit.page.evaluate(NAMELESS) == []
 
 

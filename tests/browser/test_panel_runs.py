@@ -203,7 +203,7 @@ async def test_progress_and_previews_are_seen_as_they_come(panel_desk: Desk, sta
         run = await client.runs.queue(await deployed(desk, SLOW, "Sampled", client=client), {}, preview_images=True)
         await panel.get_by_role("listitem").filter(has_text="Sampling, step 3").wait_for()
         bar = panel.get_by_role("progressbar", name="Progress of Sampled · production")
-        assert await bar.get_attribute("aria-valuenow") == "40"
+        await expect(bar).to_have_attribute("aria-valuenow", "40")
         await desk.until("() => document.querySelector('.outpost-thumb img')?.naturalWidth > 1")
         await desk.show("runs", run_id=run)
         await desk.until("() => document.querySelector('.outpost-large')?.naturalWidth > 1")
