@@ -96,7 +96,8 @@ async def test_a_run_that_had_failed_is_of_no_use(place):
     assert await cancel_run(place.client, run_id) is Fate.USELESS
 
 
-async def test_a_platform_that_is_away_is_told(place, caplog):
+async def test_a_platform_that_is_away_is_told(place, monkeypatch, caplog):
+    monkeypatch.setattr(cancelling, "CANCEL_SECONDS", 60)  # the client's own tries end before that
     connection = Connection(place.site.url, place.client.connection.api_key)
     await place.site.kill()
 
