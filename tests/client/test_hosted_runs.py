@@ -176,7 +176,7 @@ async def test_a_cancelled_caller_closes_the_stream_because_nothing_else_cancels
     with pytest.raises(asyncio.CancelledError):
         await execution
 
-    await asyncio.wait_for(server.stream_was_closed.wait(), 5)
+    await asyncio.wait_for(server.stream_was_closed.wait(), 20)
     assert server.log.named("POST", f"/api/run/{server.run['id']}/cancel") == []
     assert len(server.log.submissions()) == 1
 

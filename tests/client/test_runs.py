@@ -75,10 +75,10 @@ async def test_each_event_is_told_before_the_next_one_is_sent(outpost):
 
     async def wait_for_the_listener(stream):
         await stream.send(Accepted(RUN_ID))
-        assert await asyncio.wait_for(told.get(), 5) == Accepted(RUN_ID)
+        assert await asyncio.wait_for(told.get(), 20) == Accepted(RUN_ID)
         for step in range(20):
             await stream.send(NodeProgress(RUN_ID, "1", step, 20))
-            assert (await asyncio.wait_for(told.get(), 5)).value == step
+            assert (await asyncio.wait_for(told.get(), 20)).value == step
         await stream.send(SUCCESS, 1)
 
     server, client = await outpost(wait_for_the_listener)

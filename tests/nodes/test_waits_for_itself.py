@@ -54,7 +54,7 @@ async def test_it_is_refused_with_the_reason_and_nothing_waits(place: Any, endpo
     place.host.prompt_id = await prompt_at_work(endpoint)
 
     with pytest.raises(Conflict, match=r"wait for itself for ever.*'this very ComfyUI'"):
-        await asyncio.wait_for(place.run(deployment), 5)
+        await asyncio.wait_for(place.run(deployment), 20)
 
     assert await place.runs() == []
     assert place.site.count(SUBMIT) == 1

@@ -84,7 +84,7 @@ async def test_a_reader_that_takes_nothing_is_given_up(
 
     async with _asked(answer, monkeypatch, kind=Kind.FILE) as reader:
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), 20)
         body = await _rest(reader)
 
     assert (len(body) < SIZE, b"HTTP/1.1" in body) == (True, False)
@@ -129,7 +129,7 @@ async def test_a_page_that_leaves_is_nothing_for_the_log(
 
     async with _asked(answer, monkeypatch, kind=Kind.FILE) as reader:
         assert await _rest(reader) == b""
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), 20)
 
     assert "failed" not in caplog.text
 

@@ -74,7 +74,7 @@ async def left(folder: Path, count: int) -> None:
         while len(list(folder.iterdir())) != count:
             await asyncio.sleep(0.005)
 
-    await asyncio.wait_for(wait(), 5)
+    await asyncio.wait_for(wait(), 20)
 
 
 @pytest.mark.parametrize(

@@ -317,7 +317,7 @@ async def test_a_client_is_kept_and_closed_when_another_platform_is_set_up_and_n
 
         may_answer.set()
         assert await waiting == {"deployments": []}
-        await asyncio.wait_for(_all_closed(first.transports), 5)
+        await asyncio.wait_for(_all_closed(first.transports), 20)
         assert not any(transport.is_closing() for transport in second.transports)
 
 

@@ -360,7 +360,7 @@ class TestStopping:
         dispatcher.wake()
         for _ in range(ticks):
             await asyncio.sleep(0)
-        await asyncio.wait_for(dispatcher.stop(), 5)
+        await asyncio.wait_for(dispatcher.stop(), 20)
 
     async def test_runs_at_work_are_handed_back_whole(self, world: World):
         async def play(job, emit):

@@ -166,5 +166,5 @@ async def test_forgetting_goes_on_after_a_failure(expect_log: Callable[[str], No
 
     pruning = Pruning(forget, seconds=0)
     await pruning.start()
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 20)
     await pruning.stop()

@@ -23,4 +23,4 @@ async def test_a_connection_that_comes_as_a_server_ends_is_ended_with_it(turns: 
             await asyncio.sleep(0)
         await end(runner)
         with suppress(ConnectionResetError):  # where nobody has taken it up
-            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1), 5) == b""
+            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1), 20) == b""

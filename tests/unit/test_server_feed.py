@@ -89,7 +89,7 @@ async def test_a_stream_begins_with_the_log_and_ends_with_the_run():
         feed.wake("r")
         assert await stream.next() == _sse(END, after=2)
         assert [await stream.next(), await stream.next()] == [b"", b""]
-        assert await asyncio.wait_for(tail.end(), 1) is None
+        assert await asyncio.wait_for(tail.end(), 20) is None
 
 
 async def test_many_streams_read_the_log_once_and_are_given_the_same_bytes():
@@ -213,7 +213,7 @@ async def test_news_that_come_while_a_chunk_is_being_sent_are_not_slept_through(
         stream = _stream(tail)
         await stream.next()
         feed.publish("r", _step(1))
-        assert await asyncio.wait_for(stream.next(), 1) == to_sse(_step(1))
+        assert await asyncio.wait_for(stream.next(), 20) == to_sse(_step(1))
 
 
 async def test_after_silence_there_is_a_comment_and_the_log_is_looked_into_for_another_process_may_have_written():
