@@ -112,6 +112,7 @@ class Desk:
         if self.settings:
             change_book(self.settings, lambda _: Book(), replaces_broken=True)
             save_connection(server.connection, self.settings)
+            await _look(self)  # or a page would begin with the one before, and anew when that is seen
         for left in self.context.pages:
             await left.close()
         self.page = await self.context.new_page()
